@@ -1,0 +1,92 @@
+"""What every canonical model has in common: frozen, typed, NFC text, privacy tags.
+
+Conventions come from the canonical model's specification, section 2: identity is a UUIDv7 of the hub, money is
+`Decimal` with an explicit ISO 4217 currency, times are aware, text is NFC, corrections are new documents.
+"""
+
+from __future__ import annotations
+
+import enum
+import unicodedata
+from decimal import Decimal
+from typing import Annotated, Any, get_args
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+from comptoir.model.currencies import known_currency
+
+__all__ = [
+    "Amount",
+    "Canonical",
+    "Code",
+    "Country",
+    "Currency",
+    "Instant",
+    "Percent",
+    "Personal",
+    "Privacy",
+    "Quantity",
+    "Text",
+    "UnitPrice",
+    "nfc",
+    "privacy_of",
+]
+
+
+class Privacy(enum.StrEnum):
+    """What a field may reveal; drives masking, retention and erasure. Untagged fields are `none`."""
+
+    NONE = "none"
+    PERSONAL = "personal"
+    SENSITIVE = "sensitive"
+    SECRET = "secret"
+
+
+def nfc(text: str) -> str:
+    """The text in Unicode normal form C (two spellings of one accent are one text)."""
+    if text.isascii():
+        return text
+    return unicodedata.normalize("NFC", text)
+
+
+#: Human text. Limits and charset belong to the target's capability, not to the model.
+Text = Annotated[str, AfterValidator(nfc)]
+#: Human text that reveals a person.
+Personal = Annotated[str, AfterValidator(nfc), Field(json_schema_extra={"privacy": Privacy.PERSONAL})]
+#: A machine's key: SKU, number, external id. Never empty: an empty key would match everything.
+Code = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+#: ISO 4217. There is no default currency anywhere.
+Currency = Annotated[str, AfterValidator(known_currency)]
+#: ISO 3166-1 alpha-2.
+Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+#: An amount in the document's currency, at most eight decimals as the source gave them.
+Amount = Annotated[Decimal, Field(max_digits=20, decimal_places=8)]
+#: A price of one unit; sources give up to ten decimals.
+UnitPrice = Annotated[Decimal, Field(max_digits=24, decimal_places=10)]
+Quantity = Annotated[Decimal, Field(max_digits=18, decimal_places=6)]
+#: A rate in percent: 20 means 20 %.
+Percent = Annotated[Decimal, Field(max_digits=9, decimal_places=5)]
+#: An aware moment.
+Instant = AwareDatetime
+
+
+
+class Canonical(BaseModel):
+    """Base of all canonical models: immutable, closed (an unknown field is an error)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_enum_values=False, ser_json_inf_nan="constants")
+
+
+def privacy_of(model: type[BaseModel]) -> dict[str, Privacy]:
+    """The privacy tag of each field of a model, `none` where nothing is declared."""
+    return {name: _tag(field) or Privacy.NONE for name, field in model.model_fields.items()}
+
+
+def _tag(node: Any) -> Privacy | None:
+    """The first privacy tag found in a field, its metadata or its (nested) annotation."""
+    extra = getattr(node, "json_schema_extra", None)
+    if isinstance(extra, dict) and "privacy" in extra:
+        return Privacy(str(extra["privacy"]))
+    nested = [*getattr(node, "metadata", ()), getattr(node, "annotation", None), *get_args(node)]
+    nested += getattr(node, "__metadata__", ())
+    return next((tag for tag in map(_tag, filter(None, nested)) if tag), None)

@@ -1,0 +1,240 @@
+"""`ctx.http`: all HTTP of a connector. Retries, Retry-After, size limits, redaction, error classes.
+
+What lands where (a connector adds its own cases in its `client.py`):
+
+| answer | error |
+|---|---|
+| no connection, cut body, 5xx, HTML or nothing where JSON was asked | `TransientError` (read: retried) |
+| 429 | `RateLimited` with Retry-After (read: waits that long, bounded) |
+| 401, 403 | `AuthError` |
+| other 4xx | `RecordRejected` with the remote's own words |
+| a write whose answer was lost | `OutcomeUnknown`, never repeated here |
+"""
+
+from __future__ import annotations
+
+import email.utils
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+
+from comptoir.errors import AuthError, ComptoirError, OutcomeUnknown, RateLimited, RecordRejected, TransientError
+from comptoir.sdk.ports import Clock, HttpRequest, HttpResponse, Random, Transport
+
+__all__ = ["HttpClient", "HttpLimits", "redact"]
+
+_log = logging.getLogger("comptoir.http")
+_SECRET_PARAMETERS = re.compile(
+    r"((?:oauth_\w+|consumer_(?:key|secret)|access_token|token|password|secret|signature|api_?key)=)[^&\s\"'>]+", re.I
+)
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
+    """The text without credentials: known secret values and credential-like URL parameters become ***."""
+    for secret in secrets:
+        if len(secret) >= 4:
+            text = text.replace(secret, "***")
+    return _SECRET_PARAMETERS.sub(r"\1***", text)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLimits:
+    """Seconds, tries and bytes that bound one call."""
+
+    timeout: float = 60.0
+    tries: int = 4
+    backoff: float = 1.0
+    longest_wait: float = 120.0
+    max_bytes: int = 64 * 1024 * 1024
+
+
+class HttpClient:
+    """HTTP for one connection.
+
+    `sign`, when given, turns (method, url, headers) into the signed pair just before each attempt, so that a retry
+    never repeats a nonce.
+    """
+
+    def __init__(
+        self,
+        *,
+        connection: str,
+        transport: Transport,
+        clock: Clock,
+        random: Random,
+        secrets: tuple[str, ...] = (),
+        limits: HttpLimits | None = None,
+        sign: Callable[[str, str, Mapping[str, str]], tuple[str, Mapping[str, str]]] | None = None,
+    ) -> None:
+        self._connection = connection
+        self._transport = transport
+        self._clock = clock
+        self._random = random
+        self._secrets = tuple(s for s in secrets if s)
+        self._limits = limits or HttpLimits()
+        self._sign = sign
+
+    def with_signing(
+        self,
+        sign: Callable[[str, str, Mapping[str, str]], tuple[str, Mapping[str, str]]],
+        *,
+        secrets: tuple[str, ...] = (),
+    ) -> HttpClient:
+        """The same client that signs each attempt and hides these further secrets."""
+        return HttpClient(
+            connection=self._connection,
+            transport=self._transport,
+            clock=self._clock,
+            random=self._random,
+            secrets=(*self._secrets, *secrets),
+            limits=self._limits,
+            sign=sign,
+        )
+
+    def get_json(self, url: str, *, headers: Mapping[str, str] | None = None) -> tuple[Any, Mapping[str, str]]:
+        """The decoded JSON body and the answer's headers (lower-case names); safe to repeat, so it is retried."""
+        return self._with_retries(lambda: self._json("GET", url, headers or {}, None))
+
+    def send_json(
+        self, method: str, url: str, body: Any, *, headers: Mapping[str, str] | None = None
+    ) -> tuple[Any, Mapping[str, str]]:
+        """Sends JSON once; a lost answer raises OutcomeUnknown and is never repeated here."""
+        sent = {"Content-Type": "application/json", **(headers or {})}
+        return self._json(method, url, sent, orjson.dumps(body))
+
+    def _json(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> tuple[Any, Mapping[str, str]]:
+        response = self._send(method, url, headers, body)
+        content_type = response.headers.get("content-type", "")
+        text = response.body.lstrip(b"\xef\xbb\xbf \t\r\n")
+        unsure = TransientError if method in _READS else OutcomeUnknown
+        if not text:
+            raise unsure(
+                f"{self._connection}: empty answer with status {response.status} from {self._where(url)}",
+                hint="The server or a proxy before it failed; an empty answer is never taken for 'no records'.",
+                connection=self._connection,
+                code="empty_answer",
+            )
+        try:
+            return orjson.loads(text), response.headers
+        except orjson.JSONDecodeError:
+            kind = "HTML" if text[:1] == b"<" or "html" in content_type else "something that is not JSON"
+            raise unsure(
+                f"{self._connection}: {self._where(url)} answered {kind} instead of JSON (status {response.status})",
+                hint="A maintenance page, a firewall or a wrong shop address often answers so; "
+                "open the address in a browser.",
+                connection=self._connection,
+                code="not_json",
+            ) from None
+
+    def _send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpResponse:
+        if self._sign is not None:
+            url, headers = self._sign(method, url, headers)
+        request = HttpRequest(method, url, {"Accept": "application/json", **headers}, body, self._secrets)
+        try:
+            response = self._transport.send(request, timeout=self._limits.timeout, max_bytes=self._limits.max_bytes)
+        except ComptoirError as error:
+            error.connection = self._connection
+            error.message = f"{self._connection}: {redact(error.message, self._secrets)}"
+            if isinstance(error, OutcomeUnknown) and method in _READS:
+                raise TransientError(
+                    error.message, hint=error.hint, connection=self._connection, code="answer_lost"
+                ) from None
+            raise error from None
+        _log.debug("%s %s -> %s", method, self._where(url), response.status)
+        if response.status >= 300:
+            raise self._refusal(method, url, response)
+        return response
+
+    def _refusal(self, method: str, url: str, response: HttpResponse) -> ComptoirError:
+        where, status = self._where(url), response.status
+        words = _remote_words(response.body)
+        said = f": {redact(words, self._secrets)}" if words else ""
+        who = self._connection
+        if status in (401, 403):
+            return AuthError(
+                f"{who}: {where} refused the credentials (status {status}){said}",
+                hint=f"Check key and secret of the connection {who} and their rights.",
+                connection=who,
+            )
+        if status == 429:
+            return RateLimited(
+                f"{who}: {where} asks for a pause{said}",
+                retry_after=self._retry_after(response.headers.get("retry-after")),
+                connection=who,
+            )
+        if status in (408, 425) or status >= 500:
+            if method in _READS or status in (425, 503):
+                return TransientError(f"{who}: {where} failed with status {status}{said}", connection=who)
+            return OutcomeUnknown(f"{who}: {where} failed with status {status}{said}", connection=who)
+        if 300 <= status < 400:
+            target = urlsplit(response.headers.get("location", "")).netloc or "another address"
+            return AuthError(
+                f"{who}: {where} redirects to {target}",
+                code="redirect",
+                hint="Write the final address (https, www or not) into the connection; credentials are not sent on.",
+                connection=who,
+            )
+        return RecordRejected(
+            f"{who}: {where} refused the request (status {status}){said}", connection=who, code=f"http_{status}"
+        )
+
+    def _with_retries(self, call: Callable[[], tuple[Any, Mapping[str, str]]]) -> tuple[Any, Mapping[str, str]]:
+        retrying = Retrying(
+            stop=stop_after_attempt(self._limits.tries),
+            wait=self._wait,
+            retry=retry_if_exception_type(TransientError),
+            sleep=self._clock.sleep,
+            reraise=True,
+            before_sleep=lambda state: _log.warning(
+                "%s; try %d of %d", state.outcome and state.outcome.exception(), state.attempt_number, self._limits.tries
+            ),
+        )
+        return retrying(call)
+
+    def _wait(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, RateLimited) and error.retry_after is not None:
+            return min(error.retry_after, self._limits.longest_wait)
+        ceiling = min(self._limits.backoff * 2.0 ** (state.attempt_number - 1), self._limits.longest_wait)
+        return self._random.uniform(ceiling / 2, ceiling)
+
+    def _retry_after(self, value: str | None) -> float | None:
+        """Retry-After is seconds or an HTTP date (RFC 9110, section 10.2.3)."""
+        if not value:
+            return None
+        if value.strip().isdigit():
+            return float(value)
+        try:
+            moment = email.utils.parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        if moment.tzinfo is None:
+            return None
+        return max(0.0, (moment - self._clock.now()).total_seconds())
+
+    def _where(self, url: str) -> str:
+        """Address without query, where credentials may stand."""
+        parts = urlsplit(url)
+        return f"{parts.scheme}://{parts.hostname}{':' + str(parts.port) if parts.port else ''}{parts.path}"
+
+
+def _remote_words(body: bytes) -> str:
+    """The remote's own message, when its error body has one (bounded)."""
+    try:
+        data = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return ""
+    if isinstance(data, dict):
+        for key in ("message", "error_description", "error", "detail"):
+            if isinstance(data.get(key), str):
+                return str(data[key])[:300]
+    return ""

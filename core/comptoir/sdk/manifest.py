@@ -1,0 +1,79 @@
+"""manifest.toml: what a connector is and can do, as data that a program checks."""
+
+from __future__ import annotations
+
+import tomllib
+from datetime import date
+from functools import cache
+from importlib import resources
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from comptoir.errors import ContractViolation
+from comptoir.model.refs import EntityName
+
+__all__ = ["EntityCapability", "Manifest", "TargetLimits", "load_manifest"]
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TargetLimits(_Closed):
+    """What a target can store; longer or stranger values are reported, never cut in silence."""
+
+    charset: str = "utf-8"
+    lengths: dict[str, int] = Field(default_factory=dict)
+    integer_quantities: bool = False
+    currencies: Literal["any", "company"] = "any"
+
+
+class EntityCapability(_Closed):
+    """What a connector can do with one entity.
+
+    `cursor`: `modified` = changes are found by the source's modified date; `sweep` = only a full read proves
+    anything. `overlap_seconds` is re-read before each cursor. `volatile` names fields that change by themselves and
+    are left out of the fingerprint.
+    """
+
+    pull: bool = False
+    push: bool = False
+    cursor: Literal["modified", "sweep"] = "sweep"
+    overlap_seconds: int = 0
+    brings: tuple[EntityName, ...] = ()
+    volatile: tuple[str, ...] = ()
+    push_actions: tuple[Literal["create", "update"], ...] = ()
+    batch_size: int = 100
+    natural_key: str | None = None
+    books_sales: bool = Field(default=False, description="A sale pushed here is numbered and booked by the target")
+
+
+class Manifest(_Closed):
+    """The contents of manifest.toml."""
+
+    key: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    name: str
+    version: str
+    summary: str
+    kind: Literal["shop", "marketplace", "pos", "supplier", "back_office", "accounting", "crm"]
+    api_version: str | None = None
+    api_version_ends: date | None = None
+    entities: dict[EntityName, EntityCapability]
+    acknowledges: bool = False
+    pages_in_flight: int = 1
+    read_lag_seconds: int = 0
+    limits: TargetLimits = TargetLimits()
+
+
+@cache
+def load_manifest(package: str) -> Manifest:
+    """The manifest shipped in `package`; ContractViolation when it is missing or wrong."""
+    try:
+        text = resources.files(package).joinpath("manifest.toml").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ContractViolation(f"the connector package {package} has no manifest.toml") from None
+    try:
+        return Manifest.model_validate(tomllib.loads(text))
+    except ValueError as error:
+        raise ContractViolation(f"{package}/manifest.toml is wrong: {error}") from None

@@ -1,0 +1,70 @@
+"""The ports a connector may use: time, concurrency, transport. Direct use of their real counterparts is a lint error.
+
+The application wires the real ones (`comptoir.app.system`), the simulation its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+__all__ = ["Clock", "HttpRequest", "HttpResponse", "Random", "Tasks", "Transport"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Clock(Protocol):
+    """Time: aware UTC now, a monotonic reading in seconds, and sleep."""
+
+    def now(self) -> datetime: ...
+    def monotonic(self) -> float: ...
+    def sleep(self, seconds: float) -> None: ...
+
+
+class Random(Protocol):
+    """Randomness for nonces and backoff jitter."""
+
+    def bits(self, count: int) -> int: ...
+    def bytes(self, count: int) -> bytes: ...
+    def uniform(self, low: float, high: float) -> float: ...
+
+
+class Tasks(Protocol):
+    """Bounded concurrency that keeps order."""
+
+    def map_ordered(self, work: Callable[[T], R], items: Iterable[T], *, width: int) -> Iterator[R]:
+        """Results in the order of `items`, at most `width` of them under way; the first error is raised in its turn."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """One request as it goes on the wire. `secrets` are values that must never be shown."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """One complete answer; header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Transport(Protocol):
+    """Sends one request and reads one whole answer.
+
+    Raises `TransientError` when nothing can have been received, `OutcomeUnknown` when the request may have been
+    carried out but its answer did not arrive whole.
+    """
+
+    def send(self, request: HttpRequest, *, timeout: float, max_bytes: int) -> HttpResponse: ...
