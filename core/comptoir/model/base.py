@@ -70,11 +70,12 @@ Percent = Annotated[Decimal, Field(max_digits=9, decimal_places=5)]
 Instant = AwareDatetime
 
 
-
 class Canonical(BaseModel):
     """Base of all canonical models: immutable, closed (an unknown field is an error)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_enum_values=False, ser_json_inf_nan="constants")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_enum_values=False, ser_json_inf_nan="constants"
+    )
 
 
 def privacy_of(model: type[BaseModel]) -> dict[str, Privacy]:

@@ -7,7 +7,18 @@ from datetime import date
 
 from pydantic import Field
 
-from comptoir.model.base import Amount, Canonical, Code, Currency, Instant, Percent, Privacy, Quantity, Text, UnitPrice
+from comptoir.model.base import (
+    Amount,
+    Canonical,
+    Code,
+    Currency,
+    Instant,
+    Percent,
+    Privacy,
+    Quantity,
+    Text,
+    UnitPrice,
+)
 from comptoir.model.money import PriceBasis
 
 __all__ = [
@@ -102,7 +113,9 @@ class Item(Canonical):
     """A variant that can be bought: the unit of stock. SKU and GTIN are keys to match by, not identity."""
 
     external_id: Code
-    product_id: Code | None = Field(default=None, description="The product it is a variant of, when it has one")
+    product_id: Code | None = Field(
+        default=None, description="The product it is a variant of, when it has one"
+    )
     sku: Code | None = None
     gtins: tuple[Code, ...] = ()
     name: Text

@@ -29,6 +29,7 @@ __all__ = [
     "round_money",
 ]
 
+
 def minor_units(currency: str) -> int:
     """How many decimals an amount of this currency has (JPY 0, EUR 2, TND 3).
 

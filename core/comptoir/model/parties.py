@@ -91,12 +91,20 @@ class Address(Canonical):
     @property
     def is_empty(self) -> bool:
         """No place and no name: the source sent an empty block."""
-        return not (self.lines or self.city or self.postcode or self.company or self.last_name or self.first_name)
+        return not (
+            self.lines or self.city or self.postcode or self.company or self.last_name or self.first_name
+        )
 
 
 def address_hash(address: Address) -> str:
     """The same for two spellings of one place: case, spaces and punctuation do not count."""
-    parts = [address.display_name, *address.lines, address.postcode or "", address.city or "", address.country or ""]
+    parts = [
+        address.display_name,
+        *address.lines,
+        address.postcode or "",
+        address.city or "",
+        address.country or "",
+    ]
     text = "|".join("".join(c for c in part.casefold() if c.isalnum()) for part in parts)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 

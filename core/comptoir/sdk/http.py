@@ -24,14 +24,22 @@ from urllib.parse import urlsplit
 import orjson
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
-from comptoir.errors import AuthError, ComptoirError, OutcomeUnknown, RateLimited, RecordRejected, TransientError
+from comptoir.errors import (
+    AuthError,
+    ComptoirError,
+    OutcomeUnknown,
+    RateLimited,
+    RecordRejected,
+    TransientError,
+)
 from comptoir.sdk.ports import Clock, HttpRequest, HttpResponse, Random, Transport
 
 __all__ = ["HttpClient", "HttpLimits", "redact"]
 
 _log = logging.getLogger("comptoir.http")
 _SECRET_PARAMETERS = re.compile(
-    r"((?:oauth_\w+|consumer_(?:key|secret)|access_token|token|password|secret|signature|api_?key)=)[^&\s\"'>]+", re.I
+    r"((?:oauth_\w+|consumer_(?:key|secret)|access_token|token|password|secret|signature|api_?key)=)[^&\s\"'>]+",
+    re.I,
 )
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -98,7 +106,9 @@ class HttpClient:
             sign=sign,
         )
 
-    def get_json(self, url: str, *, headers: Mapping[str, str] | None = None) -> tuple[Any, Mapping[str, str]]:
+    def get_json(
+        self, url: str, *, headers: Mapping[str, str] | None = None
+    ) -> tuple[Any, Mapping[str, str]]:
         """The decoded JSON body and the answer's headers (lower-case names); safe to repeat, so it is retried."""
         return self._with_retries(lambda: self._json("GET", url, headers or {}, None))
 
@@ -140,7 +150,9 @@ class HttpClient:
             url, headers = self._sign(method, url, headers)
         request = HttpRequest(method, url, {"Accept": "application/json", **headers}, body, self._secrets)
         try:
-            response = self._transport.send(request, timeout=self._limits.timeout, max_bytes=self._limits.max_bytes)
+            response = self._transport.send(
+                request, timeout=self._limits.timeout, max_bytes=self._limits.max_bytes
+            )
         except ComptoirError as error:
             error.connection = self._connection
             error.message = f"{self._connection}: {redact(error.message, self._secrets)}"
@@ -184,10 +196,14 @@ class HttpClient:
                 connection=who,
             )
         return RecordRejected(
-            f"{who}: {where} refused the request (status {status}){said}", connection=who, code=f"http_{status}"
+            f"{who}: {where} refused the request (status {status}){said}",
+            connection=who,
+            code=f"http_{status}",
         )
 
-    def _with_retries(self, call: Callable[[], tuple[Any, Mapping[str, str]]]) -> tuple[Any, Mapping[str, str]]:
+    def _with_retries(
+        self, call: Callable[[], tuple[Any, Mapping[str, str]]]
+    ) -> tuple[Any, Mapping[str, str]]:
         retrying = Retrying(
             stop=stop_after_attempt(self._limits.tries),
             wait=self._wait,
@@ -195,7 +211,10 @@ class HttpClient:
             sleep=self._clock.sleep,
             reraise=True,
             before_sleep=lambda state: _log.warning(
-                "%s; try %d of %d", state.outcome and state.outcome.exception(), state.attempt_number, self._limits.tries
+                "%s; try %d of %d",
+                state.outcome and state.outcome.exception(),
+                state.attempt_number,
+                self._limits.tries,
             ),
         )
         return retrying(call)

@@ -1,0 +1,440 @@
+"""Compiles a mapping to Python source: one function, as if written by hand.
+
+Interpreting a mapping per record costs 5 to 300 times (measured; see docs/adr/0003). The generated function builds
+plain dicts; a second, traced version of it is compiled only when a record fails, and tells which field was at fault.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from comptoir.mapping import shapes
+from comptoir.mapping.functions import BUILTINS, CONVERSION_TYPES, CONVERSIONS, at, pick
+from comptoir.mapping.source import Located, MappingSource, Problems
+
+__all__ = ["Compiled", "compile_mapping"]
+
+_CONTEXT = re.compile(
+    r"^(connection|channel|company\.(name|country|currency|time_zone|siren)|config\.[a-z_]+)$"
+)
+_PICK = re.compile(r"^([^\[\]]+)\[([^=\]]+)=([^\]]*)\]$")
+_SOURCES = ("from", "const", "context", "call", "index", "object", "each", "list", "chain")
+_MODIFIERS = {"as", "table", "default", "on", "with", "fields", "value", "skip_if_empty", "object", "from"}
+_MISSING = object()
+
+
+class Compiled:
+    """Source and functions of one mapping."""
+
+    def __init__(self, source: str, traced_source: str, names: dict[str, Any]) -> None:
+        self.source = source
+        self._traced_source = traced_source
+        self._names = names
+        self.apply: Callable[..., dict[str, Any]] = _execute(source, names)
+
+    def trace(self, tracer: Callable[[str, Callable[[], Any]], Any]) -> Callable[..., dict[str, Any]]:
+        """The same function, but every field is evaluated by `tracer(path, expression)`."""
+        return _execute(self._traced_source, {**self._names, "_t": tracer})
+
+
+def _execute(source: str, names: dict[str, Any]) -> Callable[..., dict[str, Any]]:
+    space = dict(names)
+    # The source is generated from a checked tree: names are ours, every literal went through repr().
+    exec(compile(source, "<mapping>", "exec"), space)  # noqa: S102 - generated from a checked mapping, see above
+    function: Callable[..., dict[str, Any]] = space["apply"]
+    return function
+
+
+def compile_mapping(
+    source: MappingSource,
+    *,
+    model: type[BaseModel],
+    functions: Mapping[str, Callable[..., Any]],
+    schema: dict[str, Any] | None,
+) -> Compiled:
+    """The compiled mapping; ConfigError with every fault (file and line) when it does not fit model or schema."""
+    writer = _Writer(source, model, functions, schema)
+    fast = writer.write(traced=False)
+    writer.problems.raise_if_any()
+    return Compiled(fast, writer.write(traced=True), writer.names)
+
+
+class _Scope:
+    """Where plain paths start: a Python expression and what is known about it."""
+
+    def __init__(self, expression: str, model: Any, schema: dict[str, Any] | None, index: str | None) -> None:
+        self.expression = expression
+        self.model = model
+        self.schema = schema
+        self.index = index
+
+
+class _Writer:
+    def __init__(
+        self,
+        source: MappingSource,
+        model: type[BaseModel],
+        functions: Mapping[str, Callable[..., Any]],
+        schema: dict[str, Any] | None,
+    ) -> None:
+        self.source = source
+        self.model = model
+        self.reads_dicts = source.direction == "in"
+        self.functions = {**BUILTINS, **functions}
+        self.schema = schema
+        self.problems = Problems()
+        self.tables: Located = source.tree.get("tables") or _empty(source.tree)
+        self.names: dict[str, Any] = {"_E": {}, "_pick": pick, "_at": at}
+        self.depth = 0
+        self.traced = False
+
+    def write(self, *, traced: bool) -> str:
+        self.traced, self.depth = traced, 0
+        fields = self.source.tree.get("fields")
+        if not isinstance(fields, Located):
+            self.problems.add(self.source.tree, "mapping", "a mapping needs `fields`")
+            return ""
+        root = _Scope(
+            "r", None if self.reads_dicts else self.model, self.schema if self.reads_dicts else None, None
+        )
+        target = self.model if self.reads_dicts else None
+        target_schema = None if self.reads_dicts else self.schema
+        body = self._object(fields, root, target, target_schema, "")
+        return f"def apply(r, ctx, parent=None, creating=True):\n    return {body}\n"
+
+    # -- objects and lists -------------------------------------------------------------------------------------
+
+    def _object(
+        self, fields: Located, scope: _Scope, target: type[BaseModel] | None, target_schema: Any, path: str
+    ) -> str:
+        parts, conditional = [], []
+        for name, rule in fields.items():
+            annotation: Any = _MISSING
+            if target is not None:
+                annotation = shapes.attribute(target, str(name)) if str(name) in target.model_fields else None
+                if annotation is None:
+                    self.problems.add(fields, name, f"{target.__name__} has no field {name!r}")
+                    continue
+            known, inner_schema = shapes.schema_at(target_schema, str(name))
+            if not known:
+                self.problems.add(fields, name, f"the platform's schema has no field {name!r}")
+            where = f"{path}.{name}" if path else str(name)
+            expression = self._rule(fields, name, rule, scope, annotation, inner_schema, where)
+            if isinstance(rule, Located) and rule.get("on") is not None:
+                if rule["on"] != "create" or self.reads_dicts:
+                    self.problems.add(
+                        rule, "on", "`on: create` is the only condition, and only in `out` mappings"
+                    )
+                conditional.append(f"**({{{name!r}: {expression}}} if creating else _E)")
+            else:
+                parts.append(f"{name!r}: {expression}")
+        if target is not None:
+            for name, field in target.model_fields.items():
+                if field.is_required() and name not in fields:
+                    self.problems.add(fields, None, f"{target.__name__}.{name} is required and not mapped")
+        return "{" + ", ".join([*parts, *conditional]) + "}"
+
+    def _rule(
+        self, owner: Located, key: Any, rule: Any, scope: _Scope, annotation: Any, schema: Any, path: str
+    ) -> str:
+        if isinstance(rule, str):
+            return self._leaf(path, self._path(owner, key, rule, scope))
+        if not isinstance(rule, Located):
+            self.problems.add(owner, key, f"a rule is a path or a mapping, not {rule!r}")
+            return "None"
+        kinds = [s for s in _SOURCES if s in rule]
+        if "object" in kinds and "from" in kinds:
+            kinds.remove("from")
+        if len(kinds) != 1:
+            self.problems.add(
+                owner, key, f"a rule needs exactly one of {', '.join(_SOURCES)}; found {kinds or 'none'}"
+            )
+            return "None"
+        for word in rule:
+            if word not in _SOURCES and word not in _MODIFIERS:
+                self.problems.add(rule, word, f"unknown word {word!r} in a rule")
+        kind = kinds[0]
+        if kind == "object":
+            return self._nested(rule, scope, annotation, schema, path)
+        if kind == "each":
+            return self._each(rule, scope, annotation, schema, path)
+        if kind in ("list", "chain"):
+            return self._list(rule, kind, scope, path)
+        expression, given = self._source(rule, kind, scope)
+        expression, given = self._modify(rule, expression, given, annotation)
+        if given is not None and annotation is not _MISSING and not shapes.accepts_type(annotation, given):
+            self.problems.add(owner, key, f"{path}: a {given.__name__} does not fit this field")
+        return self._leaf(path, expression)
+
+    def _nested(self, rule: Located, scope: _Scope, annotation: Any, schema: Any, path: str) -> str:
+        fields = rule["object"]
+        if not isinstance(fields, Located):
+            self.problems.add(rule, "object", "`object` must be a mapping of fields")
+            return "None"
+        target = None if annotation is _MISSING else shapes.model_of(annotation)
+        if annotation is not _MISSING and target is None:
+            self.problems.add(rule, "object", f"{path} is no nested object in the model")
+            return "None"
+        if "from" not in rule:
+            inner = self._object(fields, scope, target, schema, path)
+            return self._skip(rule, fields, inner)
+        name = self._name("o")
+        read = self._path(rule, "from", rule["from"], scope)
+        model, below = self._below(rule["from"], scope)
+        inner = self._object(fields, _Scope(name, model, below, scope.index), target, schema, path)
+        inner = self._skip(rule, fields, inner)
+        empty = "_E" if self.reads_dicts else "None"
+        start = f"({name} := ({read} or _E))" if self.reads_dicts else f"({name} := {read})"
+        return f"({inner} if {start} is not {empty} else None)"
+
+    def _skip(self, rule: Located, fields: Located, inner: str) -> str:
+        """Wraps an object so that it is None when all the named inner fields are empty."""
+        names = rule.get("skip_if_empty")
+        if names is None:
+            return inner
+        if not isinstance(names, list) or any(n not in fields for n in names):
+            self.problems.add(rule, "skip_if_empty", "`skip_if_empty` lists fields of this object")
+            return inner
+        name = self._name("d")
+        tests = " or ".join(f"{name}[{n!r}]" for n in names)
+        return f"({name} if ({name} := {inner}) and ({tests}) else None)"
+
+    def _each(self, rule: Located, scope: _Scope, annotation: Any, schema: Any, path: str) -> str:
+        element: Any = _MISSING
+        if annotation is not _MISSING:
+            element = shapes.element_of(annotation)
+            if element is None:
+                self.problems.add(rule, "each", f"{path} is no list in the model")
+                return "None"
+        item, index = self._name("e"), self._name("i")
+        read = self._path(rule, "each", rule["each"], scope)
+        model, below = self._below(rule["each"], scope)
+        inner_model = None if model is None else model
+        inner_schema = (below or {}).get("items") if below else None
+        inner = _Scope(item, inner_model, inner_schema, index)
+        loop = f"for {index}, {item} in enumerate({read} or (), 1)"
+        inner_path = f"{path}[{{{index}}}]"
+        if "fields" in rule and isinstance(rule["fields"], Located):
+            target = None if element is _MISSING else shapes.model_of(element)
+            body = self._object(rule["fields"], inner, target, (schema or {}).get("items"), inner_path)
+            return f"[{body} {loop}]"
+        if "value" in rule:
+            value = self._rule(rule, "value", rule["value"], inner, element, None, inner_path)
+            name = self._name("v")
+            return f"[{name} {loop} if ({name} := {value}) not in (None, '')]"
+        self.problems.add(rule, "each", "`each` needs `fields` or `value`")
+        return "[]"
+
+    def _list(self, rule: Located, kind: str, scope: _Scope, path: str) -> str:
+        if not isinstance(rule[kind], list):
+            self.problems.add(rule, kind, f"`{kind}` is a list of rules")
+            return "[]"
+        parts = [
+            self._rule(rule, kind, r, scope, _MISSING, None, f"{path}[{n}]")
+            for n, r in enumerate(rule[kind], 1)
+        ]
+        if kind == "chain":
+            return "[" + ", ".join(f"*({p} or ())" for p in parts) + "]"
+        name = self._name("v")
+        return f"[{name} for {name} in ({', '.join(parts)},) if {name} not in (None, '')]"
+
+    # -- values ------------------------------------------------------------------------------------------------
+
+    def _source(self, rule: Located, kind: str, scope: _Scope) -> tuple[str, type | None]:
+        if kind == "from":
+            return self._path(rule, "from", rule["from"], scope), None
+        if kind == "const":
+            value = rule["const"]
+            return repr(value), None if value is None else type(value)
+        if kind == "context":
+            name = str(rule["context"])
+            if not _CONTEXT.match(name):
+                self.problems.add(rule, "context", f"unknown context {name!r}")
+            return f"ctx[{name!r}]", None
+        if kind == "index":
+            if scope.index is None:
+                self.problems.add(rule, "index", "`index` only has a meaning inside `each`")
+                return "0", int
+            return scope.index, int
+        return self._call(rule, scope), None
+
+    def _call(self, rule: Located, scope: _Scope) -> str:
+        name = str(rule["call"])
+        function = self.functions.get(name)
+        if function is None:
+            self.problems.add(
+                rule, "call", f"unknown function {name!r}; known: {', '.join(sorted(self.functions))}"
+            )
+            return "None"
+        arguments = rule.get("with", [])
+        if not isinstance(arguments, list):
+            self.problems.add(rule, "with", "`with` is a list of paths or rules")
+            return "None"
+        self.names[f"_f_{name}"] = function
+        parts = []
+        for argument in arguments:
+            if isinstance(argument, (str, Located)):
+                parts.append(self._argument(rule, argument, scope))
+            else:
+                parts.append(repr(argument))
+        return f"_f_{name}({', '.join(parts)})"
+
+    def _argument(self, rule: Located, argument: Any, scope: _Scope) -> str:
+        was, self.traced = self.traced, False  # the whole call is one traced expression
+        try:
+            return self._rule(rule, "with", argument, scope, _MISSING, None, "")
+        finally:
+            self.traced = was
+
+    def _modify(
+        self, rule: Located, expression: str, given: type | None, annotation: Any
+    ) -> tuple[str, type | None]:
+        if "as" in rule:
+            conversion = rule["as"]
+            if conversion not in CONVERSIONS:
+                self.problems.add(
+                    rule, "as", f"unknown conversion {conversion!r}; known: {', '.join(CONVERSIONS)}"
+                )
+                return expression, None
+            self.names[f"_c_{conversion}"] = CONVERSIONS[conversion]
+            expression, given = f"_c_{conversion}({expression})", CONVERSION_TYPES[conversion]
+        if "table" in rule:
+            expression, given = self._table(rule, expression, annotation), None
+        if "default" in rule:
+            default = rule["default"]
+            if annotation is not _MISSING and (why := shapes.reject_value(annotation, default)):
+                self.problems.add(rule, "default", f"the default {default!r} does not fit: {why}")
+            name = self._name("v")
+            expression = f"({name} if ({name} := {expression}) not in (None, '') else {default!r})"
+        if (
+            "const" in rule
+            and annotation is not _MISSING
+            and (why := shapes.reject_value(annotation, rule["const"]))
+        ):
+            self.problems.add(rule, "const", f"the constant {rule['const']!r} does not fit: {why}")
+        return expression, given
+
+    def _table(self, rule: Located, expression: str, annotation: Any) -> str:
+        name = str(rule["table"])
+        table = self.tables.get(name)
+        if not isinstance(table, Located):
+            self.problems.add(
+                rule, "table", f"there is no table {name!r}; known: {', '.join(map(str, self.tables))}"
+            )
+            return "None"
+        for key, value in table.items():
+            if annotation is not _MISSING and (why := shapes.reject_value(annotation, value)):
+                self.problems.add(table, key, f"the value {value!r} of table {name} does not fit: {why}")
+        rows = {key: value for key, value in table.items() if key != "_default_"}
+        self.names[f"_t_{name}"] = _Table(name, rows)
+        if "_default_" in table:
+            return f"_t_{name}.get({expression}, {table['_default_']!r})"
+        if "default" in rule or (annotation is not _MISSING and shapes.is_optional(annotation)):
+            held = self._name("k")
+            return f"(None if ({held} := {expression}) in (None, '') else _t_{name}[{held}])"
+        return f"_t_{name}[{expression}]"
+
+    # -- paths -------------------------------------------------------------------------------------------------
+
+    def _path(self, owner: Located, key: Any, path: Any, scope: _Scope) -> str:
+        if not isinstance(path, str) or not path:
+            self.problems.add(owner, key, f"a path is a text such as billing.city, not {path!r}")
+            return "None"
+        start, segments = self._start(path, scope)
+        expression = start.expression
+        if expression == "parent":
+            expression = "(parent or _E)"
+        model, schema = start.model, start.schema
+        optional = False
+        for position, segment in enumerate(segments):
+            match = _PICK.match(segment)
+            name = match.group(1) if match else segment
+            if self.reads_dicts:
+                known, schema = shapes.schema_at(schema, name)
+                if not known:
+                    self.problems.add(owner, key, f"the platform's schema has no {path!r} (at {name!r})")
+                    return "None"
+                if position and not segments[position - 1].endswith("]"):
+                    expression = f"({expression} or _E)"
+                expression = f"{expression}.get({name!r})"
+                if match:
+                    expression = f"_pick({expression}, {match.group(2)!r}, {match.group(3)!r})"
+                    schema = (schema or {}).get("items")
+                continue
+            if model is not None:
+                annotation = shapes.attribute(model, name) if isinstance(model, type) else None
+                if annotation is None:
+                    self.problems.add(
+                        owner, key, f"{getattr(model, '__name__', model)} has no {name!r} (in {path!r})"
+                    )
+                    return "None"
+            else:
+                self.problems.add(owner, key, f"{path!r}: {name!r} is no object")
+                return "None"
+            expression = f"_at({expression}, {name!r})" if optional else f"{expression}.{name}"
+            optional = optional or shapes.is_optional(annotation)
+            model = shapes.model_of(annotation)
+        return expression
+
+    def _below(self, path: str, scope: _Scope) -> tuple[Any, dict[str, Any] | None]:
+        """Model (out) or schema (in) of what a path leads to; of one element when it is a list."""
+        start, segments = self._start(path, scope)
+        model, schema = start.model, start.schema
+        for segment in segments:
+            match = _PICK.match(segment)
+            name = match.group(1) if match else segment
+            if self.reads_dicts:
+                _, schema = shapes.schema_at(schema, name)
+                if match:
+                    schema = (schema or {}).get("items")
+            elif isinstance(model, type):
+                annotation = shapes.attribute(model, name)
+                model = shapes.model_of(shapes.element_of(annotation) or annotation)
+        return model, schema
+
+    def _start(self, path: str, scope: _Scope) -> tuple[_Scope, list[str]]:
+        root_model = None if self.reads_dicts else self.model
+        if path == ".":
+            return scope, []
+        if path == "$root" or path.startswith("$root."):
+            root = _Scope("r", root_model, self.schema if self.reads_dicts else None, None)
+            return root, _split(path[6:])
+        if path == "$parent" or path.startswith("$parent."):
+            return _Scope("parent", None, None, None), _split(path[8:])
+        return scope, _split(path)
+
+    def _leaf(self, path: str, expression: str) -> str:
+        if not self.traced or not path:
+            return expression
+        return f"_t(f{path!r}, lambda: {expression})"
+
+    def _name(self, prefix: str) -> str:
+        self.depth += 1
+        return f"_{prefix}{self.depth}"
+
+
+class _Table(dict[Any, Any]):
+    """A value table; an unmapped value says so instead of being guessed."""
+
+    def __init__(self, name: str, rows: dict[Any, Any]) -> None:
+        super().__init__(rows)
+        self._name = name
+
+    def __missing__(self, key: Any) -> Any:
+        known = ", ".join(str(k) for k in list(self)[:12])
+        raise ValueError(f"the value {key!r} is not in the table {self._name} (it has: {known})")
+
+
+def _split(path: str) -> list[str]:
+    """Dotted segments; dots inside [key=value] do not split."""
+    return [s for s in re.split(r"\.(?![^\[]*\])", path) if s]
+
+
+def _empty(tree: Located) -> Located:
+    new = Located()
+    new.line, new.lines, new.file = tree.line, {}, tree.file
+    return new

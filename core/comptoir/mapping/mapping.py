@@ -1,0 +1,185 @@
+"""A loaded mapping: apply it, turn the result into the canonical model, know its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Callable, Iterable, Mapping as AnyMapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from comptoir.errors import ConfigError, MappingError
+from comptoir.mapping.compiler import Compiled, compile_mapping
+from comptoir.mapping.source import MappingSource, merge, read
+from comptoir.model.base import Canonical
+from comptoir.model.refs import EntityName
+from comptoir.model.registry import ENTITY_MODELS
+
+__all__ = ["Mapping", "find_files", "load_mapping"]
+
+
+class Mapping:
+    """A compiled mapping between one platform's records and the canonical model."""
+
+    def __init__(self, source: MappingSource, compiled: Compiled, model: type[Canonical]) -> None:
+        self.name = source.name
+        self.direction = source.direction
+        self.model = model
+        self.texts = source.texts
+        digest = hashlib.blake2b(digest_size=16)
+        for _, text in source.texts:
+            digest.update(text.encode())
+        #: Cited by provenance: the same texts always give the same hash.
+        self.hash = digest.hexdigest()
+        self._compiled = compiled
+        self._apply = compiled.apply
+
+    @property
+    def source_code(self) -> str:
+        """The generated Python function, for reading."""
+        return self._compiled.source
+
+    def apply(
+        self,
+        record: Any,
+        context: AnyMapping[str, Any],
+        *,
+        parent: AnyMapping[str, Any] | None = None,
+        creating: bool = True,
+    ) -> dict[str, Any]:
+        """The mapped dict; MappingError with the field path and a hint when a value cannot be mapped."""
+        try:
+            return self._apply(record, context, parent, creating)
+        except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError) as error:
+            raise self._explain(record, context, parent, creating, error) from error
+
+    def to_model(
+        self, record: Any, context: AnyMapping[str, Any], *, parent: AnyMapping[str, Any] | None = None
+    ) -> Canonical:
+        """The validated canonical record of a platform's record; MappingError with field path and hint."""
+        mapped = self.apply(record, context, parent=parent)
+        try:
+            return self.model.model_validate(mapped)
+        except ValidationError as error:
+            raise _invalid(self.name, error) from error
+
+    def _explain(
+        self,
+        record: Any,
+        context: AnyMapping[str, Any],
+        parent: AnyMapping[str, Any] | None,
+        creating: bool,
+        error: Exception,
+    ) -> MappingError:
+        """Runs the traced version to find the field at fault."""
+        faults: list[tuple[str, Exception]] = []
+
+        def tracer(path: str, expression: Callable[[], Any]) -> Any:
+            try:
+                return expression()
+            except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError) as fault:
+                faults.append((path, fault))
+                return None
+
+        try:
+            self._compiled.trace(tracer)(record, context, parent, creating)
+        except (ValueError, TypeError, AttributeError, KeyError) as fault:
+            faults.append(("", fault))
+        path, cause = faults[0] if faults else ("", error)
+        more = f" ({len(faults) - 1} more fields are at fault)" if len(faults) > 1 else ""
+        words = _words(cause)
+        return MappingError(
+            f"{path or 'record'}: {words}{more}",
+            field=path or None,
+            hint=f"Correct the record at its source, or extend {self.name} (a table entry, a default) and retry.",
+            code="unmapped_value" if "is not in the table" in words else "mapping",
+        )
+
+
+def _words(fault: Exception) -> str:
+    if isinstance(fault, KeyError):
+        return f"missing context {fault}"
+    if isinstance(fault, (AttributeError, TypeError)):
+        return f"the source has another shape than expected ({fault})"
+    return str(fault)
+
+
+def _invalid(name: str, error: ValidationError) -> MappingError:
+    problems = error.errors(include_url=False, include_context=False)
+    first = problems[0]
+    path = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(
+        "."
+    )
+    more = f" ({len(problems) - 1} more fields are at fault)" if len(problems) > 1 else ""
+    given = first.get("input")
+    shown = "" if given is None or isinstance(given, (dict, list)) else f" (given: {str(given)[:60]!r})"
+    return MappingError(
+        f"{path}: {first['msg'].removeprefix('Value error, ')}{shown}{more}",
+        field=path,
+        hint=f"Correct the record at its source, or change {name} and retry.",
+        code="invalid_value",
+    )
+
+
+def find_files(platform: str, entity: str, direction: str, folders: Iterable[Path]) -> list[Path]:
+    """The mapping's files, first folder first (merchant, repository, package)."""
+    name = f"{entity}.{direction}.yaml"
+    return [path for folder in folders if (path := folder / platform / name).is_file()]
+
+
+def load_mapping(platform: str, entity: str, direction: str, folders: Iterable[Path]) -> Mapping:
+    """The compiled mapping. A merchant's file replaces the original, or extends it when it says `extends: true`.
+
+    ConfigError names file and line of every fault; MappingError never comes from here.
+    """
+    files = find_files(platform, entity, direction, folders)
+    if not files:
+        raise ConfigError(
+            f"there is no mapping {platform}/{entity}.{direction}.yaml",
+            hint="Write it into the mappings folder beside comptoir.toml, or use a connector that ships one.",
+            code="no_mapping",
+        )
+    sources = [read(files[0], shown_as=f"{platform}/{files[0].name}")]
+    for path in files[1:]:
+        if not sources[-1].tree.get("extends"):
+            break
+        sources.append(read(path, shown_as=f"{platform}/{path.name}"))
+    source = sources.pop()
+    while sources:
+        source = merge(source, sources.pop())
+    model = ENTITY_MODELS.get(EntityName(entity)) if entity in EntityName._value2member_map_ else None
+    if model is None:
+        raise ConfigError(f"{source.name}: there is no canonical entity {entity!r}", code="mapping_file")
+    schema = _schema(source)
+    compiled = compile_mapping(source, model=model, functions=_functions(source), schema=schema)
+    return Mapping(source, compiled, model)
+
+
+def _schema(source: MappingSource) -> dict[str, Any] | None:
+    name = source.tree.get("schema")
+    if name is None:
+        return None
+    path = source.folder / str(name)
+    if not path.is_file():
+        raise ConfigError(
+            f"{source.name}: the schema {name!r} is not beside the mapping", code="mapping_file"
+        )
+    loaded: dict[str, Any] = orjson.loads(path.read_bytes())
+    return loaded
+
+
+def _functions(source: MappingSource) -> dict[str, Callable[..., Any]]:
+    name = source.tree.get("functions")
+    if name is None:
+        return {}
+    try:
+        module = importlib.import_module(str(name))
+    except ImportError as error:
+        raise ConfigError(
+            f"{source.name}: cannot load the functions {name!r}: {error}", code="mapping_file"
+        ) from error
+    found: dict[str, Callable[..., Any]] = module.FUNCTIONS
+    return found
