@@ -77,18 +77,17 @@ def is_postmaster(pid: int, data: Path) -> bool:
     return len(shown) > 1 and not shown[0].startswith("Z") and "postgres" in shown[-1]
 
 
-def disown_stale_pid_file(data: Path) -> bool:
-    """Make a left-over `postmaster.pid` harmless whose number belongs to another process now; True if it was
-    one.
+def disown_stale_pid_file(path: Path, data: Path) -> bool:
+    """Make a left-over pid file harmless whose number belongs to another process now; True if it was one.
 
-    PostgreSQL recovers from a stale file itself as long as the number in it is free, but refuses to start
-    when any living process of the account has it. Removing the file would also remove its note of the shared
-    memory, by which PostgreSQL finds out that orphans of the dead server still write to the data. So only the
-    number is replaced, by one that nobody has.
+    `path` is `postmaster.pid`, or the lock of the socket, which looks the same. PostgreSQL recovers from a
+    stale file itself as long as the number in it is free, but refuses to start when any living process has
+    it. Removing `postmaster.pid` would also remove its note of the shared memory, by which PostgreSQL finds
+    out that orphans of the dead server still write to the data. So only the number is replaced, by one that
+    nobody has.
 
     The caller holds the start lock and has seen that no server runs.
     """
-    path = data / "postmaster.pid"
     try:
         first, newline, rest = path.read_text(encoding="utf-8", errors="replace").partition("\n")
         pid = int(first)

@@ -451,9 +451,18 @@ def _holders(place: _Place) -> list[int] | None:
 
 
 def _open_lock(path: Path) -> int:
-    # Python's descriptors are not inheritable: neither postgres nor any other program started by a holder
+    # Python's descriptors are not inheritable: neither postgres nor any other program that a holder starts
     # keeps one.
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    _belongs_to_folder(fd, path.parent)
+    return fd
+
+
+def _belongs_to_folder(fd: int, folder: Path) -> None:
+    """Give a file that root made in a user's installation to that user, whom it would lock out otherwise."""
+    owner = folder.stat()
+    if os.geteuid() == 0 and os.fstat(fd).st_uid != owner.st_uid:
+        os.fchown(fd, owner.st_uid, owner.st_gid)
 
 
 def _try_lock(fd: int, kind: int) -> bool:
@@ -569,18 +578,23 @@ def _start(place: _Place, deadline: float) -> None:
     _private_dir(place.socket_dir, place.account)
     _private_dir(place.log_dir, place.account)
     _configure(place)
-    disown_stale_pid_file(place.data)
+    disown_stale_pid_file(place.data / "postmaster.pid", place.data)
+    disown_stale_pid_file(place.socket_dir / f".s.PGSQL.{PORT}.lock", place.data)
     # PGDATA instead of -D: pg_ctl hands -D to a shell, which would expand a "$" in the merchant's folder
     # names. The paths are relative for the same reason.
     command = [str(install / "bin" / "pg_ctl"), "start", "-w", "-s", "-t", f"{_START_SECONDS:.0f}", "-l"]
     command += ["log/start.log", "-o", "-c config_file=postgresql.conf"]
     start_log = place.log_dir / "start.log"
-    with suppress(FileNotFoundError):
-        start_log.unlink()
+    start_log.unlink(missing_ok=True)
+    before = _log_sizes(place)
     done = _run(place, command, environment={"PGDATA": str(place.data)})
     if done.returncode == 0:
         return
-    said = (start_log.read_text(errors="replace") if start_log.exists() else "") + done.stdout
+    said = done.stdout
+    for path, size in _log_sizes(place).items():
+        # What pg_ctl says itself ("examine the log output") is the least of it, so it stands first.
+        said += path.read_bytes()[before.get(path, 0) :].decode(errors="replace") if size else ""
+    said = "\n".join(line for line in said.splitlines() if "logging collector" not in line)
     # The orphans of a killed server end by themselves, but need a moment; the number in the pid file may have
     # been that of a process which ended or began just now.
     passing = "shared memory block" in said or "lock file" in said
@@ -588,6 +602,10 @@ def _start(place: _Place, deadline: float) -> None:
         time.sleep(0.2)
         return
     raise _unavailable("The embedded PostgreSQL could not be started.", place, said)
+
+
+def _log_sizes(place: _Place) -> dict[Path, int]:
+    return {path: path.stat().st_size for path in sorted(place.log_dir.glob("*.log"))}
 
 
 def _initialise(place: _Place, install: Path) -> None:
@@ -639,9 +657,14 @@ def _configure(place: _Place) -> None:
 
 def _write(place: _Place, path: Path, text: str) -> None:
     fresh = path.with_name(f"{path.name}.new")
-    fresh.write_text(text, encoding="utf-8")
-    # Read by the server's account, written by ours alone: there is nothing secret in them.
-    fresh.chmod(0o644 if place.account.is_other else 0o600)
+    fresh.unlink(missing_ok=True)
+    # Created, never opened: what else should stand there in a folder of somebody else's is not followed.
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(fd, "w", encoding="utf-8") as stream:
+        stream.write(text)
+        # Read by the server's account, written by ours alone: there is nothing secret in it.
+        os.fchmod(fd, 0o644 if place.account.is_other else 0o600)
+        _belongs_to_folder(fd, path.parent)
     fresh.replace(path)
 
 
