@@ -1,9 +1,6 @@
 """Comptoir: an open-source integration hub for merchants who sell on several channels."""
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    __version__: str
+__version__: str
 
 
 def __getattr__(name: str) -> str:

@@ -1,0 +1,121 @@
+"""The scripts behind `make`: they fail when they should, and say why."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools import check, lock
+
+ROOT = Path(__file__).resolve().parents[2]
+TARGETS = ["help", "setup", "demo", "demo-headless", "test", "test-all", "check", "bench", "lock", "clean"]
+
+
+def test_make_explains_every_target() -> None:
+    said = subprocess.run(["make", "-s"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    explained = re.findall(r"^  ([a-z-]+) +\S.{10,}$", said, flags=re.MULTILINE)
+    assert explained == TARGETS
+
+
+def test_ci_script_is_executable_and_ends_on_the_tests() -> None:
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    subprocess.run(["bash", "-n", script], check=True)
+    lines = script.read_text().splitlines()
+    assert "set -euo pipefail" in lines
+    assert lines[-3:] == ["make setup", "make check", "make test-all"]
+
+
+def test_check_runs_every_step_and_lists_the_failed(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    steps = {
+        "first": [sys.executable, "-c", "raise SystemExit(1)"],
+        "second": [sys.executable, "-c", "print('second ran')"],
+        "third": [sys.executable, "-c", "raise SystemExit(2)"],
+    }
+    monkeypatch.setattr(check, "STEPS", steps)
+    assert check.main() == 1
+    said = capfd.readouterr().out
+    assert "second ran" in said
+    assert said.endswith("Failed:\n  first\n  third\n")
+    monkeypatch.setattr(check, "STEPS", {"second": steps["second"]})
+    assert check.main() == 0
+
+
+# --- the lock
+
+HASH = "    --hash=sha256:" + "0" * 64
+
+
+def locked(*lines: str) -> str:
+    return "\n".join([f"# requirements of pyproject.toml: sha256:{lock.digest()}", *lines]) + "\n"
+
+
+def test_the_committed_lock_belongs_to_pyproject() -> None:
+    text = lock.LOCK.read_text()
+    assert lock.faults(text) == []
+    assert {pin.split("==")[0] for pin in lock.pins(text)} >= {"apache-airflow", "hatchling", "pytest", "uv"}
+
+
+def test_a_sound_lock_has_no_faults() -> None:
+    text = locked(
+        "orjson==3.13.0 \\", HASH, "    # via comptoir (pyproject.toml)", "a==1 ; os_name == 'nt' \\", HASH
+    )
+    assert lock.faults(text) == []
+    assert lock.pins(text) == {"orjson==3.13.0", "a==1 ; os_name == 'nt'"}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("--index-url https://registry.example/simple", "names an address"),
+        ("--find-links somewhere", "names an address"),
+        ("# made with: --find-links /opt/somewhere/wheels", "names an address"),
+        ("orjson @ file:///srv/orjson.whl", "names an address"),
+        ("orjson==3.13.0", "orjson has no hash"),
+    ],
+)
+def test_a_lock_tied_to_a_place_or_without_hashes_is_refused(line: str, said: str) -> None:
+    (fault,) = lock.faults(locked("idna==3.20 \\", HASH, line))
+    assert said in fault
+
+
+def test_a_lock_made_from_other_requirements_is_refused() -> None:
+    stale = locked("idna==3.20 \\", HASH).replace(lock.digest(), "0" * 64)
+    (fault,) = lock.faults(stale)
+    assert "have changed" in fault
+
+
+def test_without_a_registry_the_check_says_so_and_passes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unreachable = subprocess.CompletedProcess[str]([], 2, "", "error: Failed to fetch: dns error\n")
+    monkeypatch.setattr(lock, "compile_lock", lambda target, *options: unreachable)
+    assert lock.check() == 0
+    said = capsys.readouterr().out
+    assert "SKIPPED" in said
+    assert "dns error" in said
+
+
+def test_requirements_that_cannot_be_met_fail_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    unsolvable = subprocess.CompletedProcess[str](
+        [], 1, "", "No solution found when resolving dependencies\n"
+    )
+    monkeypatch.setattr(lock, "compile_lock", lambda target, *options: unsolvable)
+    assert lock.check() == 1
+
+
+def test_a_different_resolution_fails_the_check(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def resolve(target: Path, *options: str) -> subprocess.CompletedProcess[str]:
+        target.write_text(target.read_text().replace("\nidna==", "\nidna==99."))
+        return subprocess.CompletedProcess([], 0, "", "")
+
+    monkeypatch.setattr(lock, "compile_lock", resolve)
+    assert lock.check() == 1
+    assert "+ idna==99." in capsys.readouterr().out
