@@ -58,6 +58,8 @@ class ComptoirError(Exception):
         self.connection = connection
         self.record = record
         self.field = field
+        #: What a refusing remote said beside its words: `status`, its own error `code`, its `date`.
+        self.remote: dict[str, str] = {}
         if code is not None:
             self.code = code
 

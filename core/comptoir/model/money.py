@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from typing import Self
 
 from pydantic import Field
@@ -56,7 +56,8 @@ def allocate(total: Decimal, weights: Sequence[Decimal], currency: str) -> list[
         return [total, *([Decimal(0).quantize(unit)] * (len(weights) - 1))]
     units = int((total / unit).to_integral_value())
     exact = [Decimal(units) * w / whole for w in weights]
-    floors = [int(e // 1) for e in exact]
+    # Floor also below zero: `//` of a Decimal truncates, and the parts of a negative total would not sum to it.
+    floors = [int(e.to_integral_value(rounding=ROUND_FLOOR)) for e in exact]
     missing = units - sum(floors)
     order = sorted(range(len(weights)), key=lambda i: (-(exact[i] - floors[i]), i))
     for i in order[:missing]:

@@ -13,6 +13,7 @@ from comptoir.errors import (
     StorageFull,
     TransientError,
 )
+from comptoir.model.money import allocate, minor_units, round_money
 from comptoir.model.refs import EntityName
 from comptoir.sdk.http import HttpClient, HttpLimits, redact
 from comptoir.sdk.manifest import EntityCapability, Manifest, TargetLimits, load_manifest
@@ -82,6 +83,9 @@ __all__ = [
     "Tasks",
     "TransientError",
     "Transport",
+    "allocate",
     "load_manifest",
+    "minor_units",
     "redact",
+    "round_money",
 ]

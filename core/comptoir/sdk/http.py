@@ -17,7 +17,7 @@ import email.utils
 import logging
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -94,15 +94,16 @@ class HttpClient:
         sign: Callable[[str, str, Mapping[str, str]], tuple[str, Mapping[str, str]]],
         *,
         secrets: tuple[str, ...] = (),
+        timeout: float | None = None,
     ) -> HttpClient:
-        """The same client that signs each attempt and hides these further secrets."""
+        """The same client that signs each attempt, hides these further secrets, waits `timeout` seconds."""
         return HttpClient(
             connection=self._connection,
             transport=self._transport,
             clock=self._clock,
             random=self._random,
             secrets=(*self._secrets, *secrets),
-            limits=self._limits,
+            limits=self._limits if timeout is None else replace(self._limits, timeout=timeout),
             sign=sign,
         )
 
@@ -163,7 +164,9 @@ class HttpClient:
             raise error from None
         _log.debug("%s %s -> %s", method, self._where(url), response.status)
         if response.status >= 300:
-            raise self._refusal(method, url, response)
+            refusal = self._refusal(method, url, response)
+            refusal.remote = _remote_facts(response)
+            raise refusal
         return response
 
     def _refusal(self, method: str, url: str, response: HttpResponse) -> ComptoirError:
@@ -244,6 +247,20 @@ class HttpClient:
         """Address without query, where credentials may stand."""
         parts = urlsplit(url)
         return f"{parts.scheme}://{parts.hostname}{':' + str(parts.port) if parts.port else ''}{parts.path}"
+
+
+def _remote_facts(response: HttpResponse) -> dict[str, str]:
+    """Status, date and error code of a refusal: what tells one cause from another without reading words."""
+    facts = {"status": str(response.status)}
+    if date := response.headers.get("date"):
+        facts["date"] = date
+    try:
+        data = orjson.loads(response.body)
+    except orjson.JSONDecodeError:
+        return facts
+    if isinstance(data, dict) and isinstance(data.get("code"), str | int):
+        facts["code"] = str(data["code"])[:100]
+    return facts
 
 
 def _remote_words(body: bytes) -> str:
