@@ -34,7 +34,7 @@ demo-headless: setup ## the same day without a browser, to the end, and exit
 test: setup ## all tests but the slow ones and those against peers (under 10 minutes)
 	@$(RUN) -m pytest -m "not slow and not peer"
 
-test-all: setup ## every test
+test-all: setup ## every test, the slow ones and those against peers too
 	@$(RUN) -m pytest
 
 check: setup ## lint, format, strict types, architecture, ports, lock
