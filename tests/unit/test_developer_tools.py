@@ -20,13 +20,36 @@ def test_make_explains_every_target() -> None:
     assert explained == TARGETS
 
 
-def test_ci_script_is_executable_and_ends_on_the_tests() -> None:
-    script = ROOT / ".ci" / "run"
-    assert os.access(script, os.X_OK)
-    subprocess.run(["bash", "-n", script], check=True)
-    lines = script.read_text().splitlines()
-    assert "set -euo pipefail" in lines
-    assert lines[-3:] == ["make setup", "make check", "make test-all"]
+@pytest.mark.parametrize(
+    ("setup", "checks", "tests", "code"),
+    [(0, 0, 0, 0), (0, 2, 0, 1), (0, 0, 1, 1), (0, 2, 1, 1), (3, 0, 0, 3)],
+)
+def test_ci_fails_when_anything_fails_and_ends_on_the_tests(
+    tmp_path: Path, setup: int, checks: int, tests: int, code: int
+) -> None:
+    """The real script, in a tree whose make and Python only say that they were called."""
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+    programs = {
+        ".ci/run": (ROOT / ".ci" / "run").read_text(),
+        ".venv/bin/python": f'#!/bin/sh\necho "pytest summary $*"\nexit {tests}\n',
+        "bin/make": f'#!/bin/sh\necho "make $1"\n[ "$1" = setup ] && exit {setup}\nexit {checks}\n',
+    }
+    for name, text in programs.items():
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        file.chmod(0o755)
+    path = f"{tmp_path / 'bin'}:{Path(sys.executable).parent}:/usr/bin:/bin"
+    done = subprocess.run(
+        [tmp_path / ".ci" / "run"], env={"PATH": path}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stderr
+    said = done.stdout.splitlines()
+    assert said[0] == "make setup"
+    if not setup:
+        assert said[1] == "make check"
+        assert said[-1] == "pytest summary -m pytest"
+        assert any("FAILED" in line for line in said) is bool(checks)
 
 
 def test_check_runs_every_step_and_lists_the_failed(
