@@ -100,11 +100,15 @@ class RawItem:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a read. `position` says where to resume after it (JSON-able); `total` is the remote's own count."""
+    """One page of a read. `position` says where to resume after it (JSON-able); `total` is the remote's own count.
+
+    `as_of` is the remote's own clock when the read began (its Date header), so that a skewed clock moves no cursor.
+    """
 
     items: Sequence[RawItem]
     position: Mapping[str, Any] | None = None
     total: int | None = None
+    as_of: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

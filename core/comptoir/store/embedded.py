@@ -180,6 +180,10 @@ class EmbeddedServer:
         """The folder of the server's socket: what libpq calls `host`."""
         return self._held().place.socket_dir
 
+    def fileno(self) -> int:
+        """The descriptor of the shared lock: a program started with it in `pass_fds` holds the server too."""
+        return self._held().fd
+
     def url(self, database: str = "comptoir") -> str:
         """SQLAlchemy's URL of a database on this server, for psycopg 3. It contains no secret and creates
         nothing.

@@ -1,0 +1,133 @@
+"""One connection to the store, and transactions on it.
+
+Reads and writes are SQL through psycopg: set-based, `COPY` for bulk. Nothing here waits on a remote: no transaction
+spans a remote call.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import errors
+
+from comptoir.errors import ComptoirError, DatabaseUnavailable, StorageFull
+from comptoir.store.schema import plain_url, unavailable
+
+__all__ = ["Database", "Session"]
+
+Row = tuple[Any, ...]
+
+
+class Session:
+    """A connection with the few verbs that repositories use."""
+
+    def __init__(self, connection: psycopg.Connection[Row]) -> None:
+        self._connection = connection
+
+    def execute(self, query: str, parameters: Sequence[Any] | dict[str, Any] | None = None) -> int:
+        """Runs a statement; the number of rows it touched."""
+        return self._connection.execute(query.encode(), parameters).rowcount
+
+    def rows(self, query: str, parameters: Sequence[Any] | dict[str, Any] | None = None) -> list[Row]:
+        """All rows of a query."""
+        return self._connection.execute(query.encode(), parameters).fetchall()
+
+    def row(self, query: str, parameters: Sequence[Any] | dict[str, Any] | None = None) -> Row | None:
+        """The first row of a query."""
+        return self._connection.execute(query.encode(), parameters).fetchone()
+
+    def stream(self, query: str, parameters: Sequence[Any] | None = None, *, size: int = 2000) -> Iterator[Row]:
+        """Rows of a large query through a server-side cursor; needs a transaction, memory stays flat."""
+        with self._connection.cursor(name="comptoir_stream") as cursor:
+            cursor.itersize = size
+            cursor.execute(query.encode(), parameters)
+            yield from cursor
+
+    def copy(self, table: str, columns: str, rows: Sequence[Row]) -> None:
+        """Bulk insert by COPY; `table` and `columns` are ours, never input."""
+        if not rows:
+            return
+        statement = f"copy {table} ({columns}) from stdin".encode()
+        with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
+            write = copy.write_row
+            for row in rows:
+                write(row)
+
+    def transaction(self) -> psycopg.Transaction:
+        """A transaction (a savepoint inside another)."""
+        return self._connection.transaction()
+
+    # -- locks -----------------------------------------------------------------------------------------------
+
+    def try_lock(self, name: str) -> bool:
+        """Takes a lock of this session by name, if it is free. The server drops it when this process dies."""
+        row = self.row("select pg_try_advisory_lock(%s, %s)", _lock_key(name))
+        return bool(row and row[0])
+
+    def unlock(self, name: str) -> None:
+        """Gives a lock of this session back."""
+        self.row("select pg_advisory_unlock(%s, %s)", _lock_key(name))
+
+
+def _lock_key(name: str) -> tuple[int, int]:
+    data = name.encode()
+    return _signed(zlib.crc32(data)), _signed(zlib.crc32(b"comptoir:" + data[::-1]))
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 32) if value >= 1 << 31 else value
+
+
+class Database:
+    """Comptoir's database by URL; one open connection, made when it is first used."""
+
+    def __init__(self, url: str) -> None:
+        self._url = plain_url(url)
+        self._connection: psycopg.Connection[Row] | None = None
+
+    def session(self) -> Session:
+        """The open session. Raises DatabaseUnavailable."""
+        if self._connection is None or self._connection.closed:
+            try:
+                self._connection = psycopg.connect(self._url, autocommit=True, application_name="comptoir")
+            except psycopg.OperationalError as error:
+                raise unavailable(error) from error
+        return Session(self._connection)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """A transaction that commits at the end of the block; psycopg's errors come out as ours."""
+        with self.errors():
+            session = self.session()
+            with session.transaction():
+                yield session
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turns the driver's errors into ours: database down, disk full."""
+        try:
+            yield
+        except ComptoirError:
+            raise
+        except errors.DiskFull as error:
+            raise StorageFull(
+                f"the database's disk is full: {error.diag.message_primary}",
+                hint="Free space, then run again: what was committed stays, the rest is done again.",
+            ) from error
+        except (psycopg.OperationalError, errors.AdminShutdown) as error:
+            if isinstance(error, errors.LockNotAvailable | errors.DeadlockDetected | errors.SerializationFailure):
+                raise DatabaseUnavailable(
+                    f"another worker is in the way: {error.diag.message_primary}", code="lock", hint="Run again."
+                ) from error
+            self.close()
+            raise unavailable(error) from error
+
+    def close(self) -> None:
+        """Closes the connection; a later use opens a new one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

@@ -1,0 +1,511 @@
+"""Canonical documents as relational rows, and back.
+
+A document is written whole: its rows are replaced together in the caller's transaction. Personal data goes to
+`personal_party` and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import orjson
+from psycopg.types.json import Jsonb
+
+from comptoir.model.item import Item
+from comptoir.model.money import TaxLine
+from comptoir.model.order import Charge, Refund, SalesOrder
+from comptoir.model.parties import Address, Customer, Party
+from comptoir.model.refs import EntityName
+from comptoir.store.database import Row, Session
+
+__all__ = ["Documents", "Head", "Stored"]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the hub knows about a document beside its content."""
+
+    record_id: UUID
+    raw_id: UUID
+    connection: str
+    mapping_hash: str
+    rev: int
+    created_at: datetime
+    updated_at: datetime
+    before_cutover: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A document as it stands in the store."""
+
+    head: Head
+    document: Any
+
+
+_ORDER = (
+    "id, connection, external_id, number, source_status, ordered_at, ordered_on, source_zone, original_time, "
+    "modified_at, paid_at, completed_at, currency, price_basis, rounding_level, rounding_mode, customer_id, account, "
+    "ship_country, payment_state, fulfilment_state, return_state, hold, group_ref, total, total_tax, total_shipping, "
+    "total_shipping_tax, total_discount, total_discount_tax, computed_total, residual, residual_cause, refund_ids, "
+    "before_cutover, raw_id, mapping_hash, rev, created_at, updated_at"
+)
+_ORDER_LINE = (
+    "document_id, position, external_id, kind, item_id, sku, gtin, name, quantity, unit, unit_price, list_net, "
+    "list_tax, net, tax"
+)
+_REFUND = (
+    "id, connection, external_id, number, order_external_id, order_number, refunded_at, refunded_on, currency, amount, "
+    "payment_method, before_cutover, raw_id, mapping_hash, rev, created_at, updated_at"
+)
+_REFUND_LINE = "document_id, position, external_id, order_line_id, sku, name, quantity, net, tax"
+_CHARGE = "document_id, position, external_id, kind, label, method, net, tax"
+_DISCOUNT = "document_id, position, external_id, code, net, tax"
+_PAYMENT = "document_id, position, method, source_method, label, provider_ref, amount, paid_at"
+_TAX = (
+    "document_id, owner, position, seq, category, rate, base, amount, country, scheme, collected_by, source_code, label"
+)
+_PARTY = (
+    "document_id, role, kind, company, first_name, last_name, email, phone, vat_id, siren, siret, languages, lines, "
+    "postcode, city, region, country, pickup_point, note, extra"
+)
+_CUSTOMER = (
+    "id, connection, external_id, account, groups, price_list, tax_exempt, registered_at, modified_at, raw_id, "
+    "mapping_hash, rev, created_at, updated_at"
+)
+_ITEM = (
+    "id, connection, external_id, product_id, sku, gtins, name, kind, state, unit, options, weight_kg, customs_code, "
+    "tax_category, tax_rate, source_stock, modified_at, extra, raw_id, mapping_hash, rev, created_at, updated_at"
+)
+_PRICE = "document_id, position, price_list, amount, currency, basis, minimum_quantity, valid_from, valid_to"
+
+#: Written in this order; every table's rows hang on the first column.
+_TABLES = {
+    "sales_order": _ORDER,
+    "order_line": _ORDER_LINE,
+    "refund": _REFUND,
+    "refund_line": _REFUND_LINE,
+    "document_charge": _CHARGE,
+    "document_discount": _DISCOUNT,
+    "document_payment": _PAYMENT,
+    "document_tax": _TAX,
+    "customer": _CUSTOMER,
+    "personal_party": _PARTY,
+    "item": _ITEM,
+    "item_price": _PRICE,
+}
+_HEAD_TABLE = {
+    EntityName.ORDER: "sales_order",
+    EntityName.REFUND: "refund",
+    EntityName.CUSTOMER: "customer",
+    EntityName.ITEM: "item",
+}
+_CHILDREN = {
+    EntityName.ORDER: (
+        "order_line", "document_charge", "document_discount", "document_payment", "document_tax", "personal_party"
+    ),
+    EntityName.REFUND: ("refund_line", "document_charge", "document_tax", "personal_party"),
+    EntityName.CUSTOMER: ("personal_party",),
+    EntityName.ITEM: ("item_price",),
+}  # fmt: skip
+
+
+class Documents:
+    """Collects documents and writes them in bulk; loads them back in sets."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._rows: dict[str, list[Row]] = {table: [] for table in _TABLES}
+        self._replaced: dict[EntityName, list[UUID]] = defaultdict(list)
+
+    def add_order(
+        self, order: SalesOrder, head: Head, computed_total: Decimal, residual: Decimal, cause: str | None
+    ) -> None:
+        """Queues an order for writing; an earlier revision (rev > 1) is replaced."""
+        rows, key, totals = self._rows, head.record_id, order.totals
+        self._note(EntityName.ORDER, head)
+        ship = order.shipping or order.billing
+        rows["sales_order"].append(
+            (
+                key, head.connection, order.external_id, order.number, order.source_status, order.ordered_at,
+                order.ordered_on, order.source_zone, order.original_time, order.modified_at, order.paid_at,
+                order.completed_at, order.currency, order.price_basis.value, order.rounding.level.value,
+                order.rounding.mode, order.buyer.customer_id, order.buyer.account.value, ship.country if ship else None,
+                order.payment_state.value, order.fulfilment_state.value, order.return_state.value, order.hold.value,
+                order.group_ref, totals.total, totals.tax, totals.shipping, totals.shipping_tax, totals.discount,
+                totals.discount_tax, computed_total, residual, cause, list(order.refund_ids), head.before_cutover,
+                head.raw_id, head.mapping_hash, head.rev, head.created_at, head.updated_at,
+            )
+        )  # fmt: skip
+        lines = rows["order_line"]
+        for position, line in enumerate(order.lines, 1):
+            lines.append(
+                (
+                    key, position, line.external_id, line.kind.value, line.item_id, line.sku, line.gtin, line.name,
+                    line.quantity, line.unit, line.unit_price, line.list_net, line.list_tax, line.net, line.tax,
+                )
+            )  # fmt: skip
+            if line.taxes:
+                self._taxes(key, "line", position, line.taxes)
+        self._charges(key, order.charges)
+        for position, discount in enumerate(order.discounts, 1):
+            rows["document_discount"].append(
+                (key, position, discount.external_id, discount.code, discount.net, discount.tax)
+            )
+        for position, payment in enumerate(order.payments, 1):
+            rows["document_payment"].append(
+                (
+                    key, position, payment.method.value, payment.source_method, payment.label, payment.provider_ref,
+                    payment.amount, payment.paid_at,
+                )
+            )  # fmt: skip
+        parties = rows["personal_party"]
+        parties.append(_party_row(key, "buyer", order.buyer.party, order.note, order.extra))
+        if order.billing is not None:
+            parties.append(_address_row(key, "billing", order.billing))
+        if order.shipping is not None:
+            parties.append(_address_row(key, "shipping", order.shipping))
+
+    def add_refund(self, refund: Refund, head: Head) -> None:
+        """Queues a refund for writing."""
+        rows, key = self._rows, head.record_id
+        self._note(EntityName.REFUND, head)
+        rows["refund"].append(
+            (
+                key, head.connection, refund.external_id, refund.number, refund.order_id, refund.order_number,
+                refund.refunded_at, refund.refunded_on, refund.currency, refund.amount, refund.payment_method.value,
+                head.before_cutover, head.raw_id, head.mapping_hash, head.rev, head.created_at, head.updated_at,
+            )
+        )  # fmt: skip
+        for position, line in enumerate(refund.lines, 1):
+            rows["refund_line"].append(
+                (
+                    key, position, line.external_id, line.order_line_id, line.sku, line.name, line.quantity, line.net,
+                    line.tax,
+                )
+            )  # fmt: skip
+            self._taxes(key, "line", position, line.taxes)
+        self._charges(key, refund.charges)
+        if refund.reason is not None or refund.extra:
+            rows["personal_party"].append(_note_row(key, "refund", refund.reason, refund.extra))
+
+    def add_customer(self, customer: Customer, head: Head) -> None:
+        """Queues a customer for writing."""
+        rows, key = self._rows, head.record_id
+        self._note(EntityName.CUSTOMER, head)
+        rows["customer"].append(
+            (
+                key, head.connection, customer.external_id, customer.account.value, list(customer.groups),
+                customer.price_list, customer.tax_exempt, customer.created_at, customer.modified_at, head.raw_id,
+                head.mapping_hash, head.rev, head.created_at, head.updated_at,
+            )
+        )  # fmt: skip
+        rows["personal_party"].append(_party_row(key, "party", customer.party, None, customer.extra))
+        for number, address in enumerate(customer.addresses, 1):
+            rows["personal_party"].append(_address_row(key, f"{number}:{address.role}", address))
+
+    def add_item(self, item: Item, head: Head) -> None:
+        """Queues an item for writing."""
+        rows, key = self._rows, head.record_id
+        self._note(EntityName.ITEM, head)
+        rows["item"].append(
+            (
+                key, head.connection, item.external_id, item.product_id, item.sku, list(item.gtins), item.name,
+                item.kind.value, item.state.value, item.unit, _json([o.model_dump() for o in item.options]),
+                item.weight_kg, item.customs_code, item.tax_category, item.tax_rate, item.source_stock,
+                item.modified_at, _json(item.extra), head.raw_id, head.mapping_hash, head.rev, head.created_at,
+                head.updated_at,
+            )
+        )  # fmt: skip
+        for position, price in enumerate(item.prices, 1):
+            rows["item_price"].append(
+                (
+                    key, position, price.price_list, price.amount, price.currency, price.basis.value,
+                    price.minimum_quantity, price.valid_from, price.valid_to,
+                )
+            )  # fmt: skip
+
+    def flush(self) -> None:
+        """Writes everything queued: earlier revisions out, new rows in."""
+        for entity, ids in self._replaced.items():
+            self._session.execute(f"delete from {_HEAD_TABLE[entity]} where id = any(%s)", (ids,))
+            for table in _CHILDREN[entity]:
+                self._session.execute(f"delete from {table} where document_id = any(%s)", (ids,))
+        for table, columns in _TABLES.items():
+            self._session.copy(table, columns, self._rows[table])
+            self._rows[table] = []
+        self._replaced.clear()
+
+    def _note(self, entity: EntityName, head: Head) -> None:
+        if head.rev > 1:
+            self._replaced[entity].append(head.record_id)
+
+    def _charges(self, key: UUID, charges: Sequence[Charge]) -> None:
+        for position, charge in enumerate(charges, 1):
+            self._rows["document_charge"].append(
+                (
+                    key, position, charge.external_id, charge.kind.value, charge.label, charge.method, charge.net,
+                    charge.tax,
+                )
+            )  # fmt: skip
+            self._taxes(key, "charge", position, charge.taxes)
+
+    def _taxes(self, key: UUID, owner: str, position: int, taxes: Sequence[TaxLine]) -> None:
+        rows = self._rows["document_tax"]
+        for seq, tax in enumerate(taxes, 1):
+            rows.append(
+                (
+                    key, owner, position, seq, tax.category.value, tax.rate, tax.base, tax.amount, tax.country,
+                    tax.scheme.value, tax.collected_by.value, tax.source_code, tax.label,
+                )
+            )  # fmt: skip
+
+    # -- loading ---------------------------------------------------------------------------------------------
+
+    def revisions(self, entity: EntityName, ids: Sequence[UUID]) -> dict[UUID, tuple[int, datetime]]:
+        """Revision and creation time of known documents."""
+        query = f"select id, rev, created_at from {_HEAD_TABLE[entity]} where id = any(%s)"
+        return {row[0]: (row[1], row[2]) for row in self._session.rows(query, (list(ids),))}
+
+    def load(self, entity: EntityName, ids: Iterable[UUID]) -> dict[UUID, Stored]:
+        """The canonical documents with these ids, whole, in a handful of queries."""
+        wanted = list(ids)
+        if not wanted:
+            return {}
+        loader = {
+            EntityName.ORDER: self._load_orders,
+            EntityName.REFUND: self._load_refunds,
+            EntityName.CUSTOMER: self._load_customers,
+            EntityName.ITEM: self._load_items,
+        }[entity]
+        return loader(wanted)
+
+    def refunds_of(self, connection: str, order_ids: Sequence[str]) -> dict[str, list[Stored]]:
+        """The refunds of orders, by the orders' external ids, oldest first."""
+        found = self._session.rows(
+            "select id from refund where connection = %s and order_external_id = any(%s)", (connection, list(order_ids))
+        )
+        grouped: dict[str, list[Stored]] = defaultdict(list)
+        for stored in self._load_refunds([row[0] for row in found]).values():
+            grouped[stored.document.order_id].append(stored)
+        for stored_refunds in grouped.values():
+            stored_refunds.sort(key=lambda s: (s.document.refunded_at, s.document.external_id))
+        return grouped
+
+    def _dicts(self, table: str, key: str, ids: list[UUID], order: str) -> list[dict[str, Any]]:
+        columns = [c.strip() for c in _TABLES[table].split(",")]
+        query = f"select {_TABLES[table]} from {table} where {key} = any(%s) order by {order}"
+        return [dict(zip(columns, row, strict=True)) for row in self._session.rows(query, (ids,))]
+
+    def _grouped(self, table: str, ids: list[UUID], order: str) -> dict[UUID, list[dict[str, Any]]]:
+        grouped: dict[UUID, list[dict[str, Any]]] = defaultdict(list)
+        for row in self._dicts(table, "document_id", ids, order):
+            grouped[row.pop("document_id")].append(row)
+        return grouped
+
+    def _parties(self, ids: list[UUID]) -> dict[UUID, dict[str, dict[str, Any]]]:
+        grouped: dict[UUID, dict[str, dict[str, Any]]] = defaultdict(dict)
+        for row in self._dicts("personal_party", "document_id", ids, "document_id, role"):
+            grouped[row["document_id"]][row["role"]] = row
+        return grouped
+
+    def _load_orders(self, ids: list[UUID]) -> dict[UUID, Stored]:
+        lines = self._grouped("order_line", ids, "document_id, position")
+        charges = self._grouped("document_charge", ids, "document_id, position")
+        discounts = self._grouped("document_discount", ids, "document_id, position")
+        payments = self._grouped("document_payment", ids, "document_id, position")
+        taxes = self._tax_index(ids)
+        parties = self._parties(ids)
+        found = {}
+        for row in self._dicts("sales_order", "id", ids, "id"):
+            key = row["id"]
+            people = parties[key]
+            buyer = people.get("buyer", {})
+            fields = {
+                name: row[name]
+                for name in (
+                    "external_id", "number", "source_status", "ordered_at", "ordered_on", "source_zone",
+                    "original_time", "modified_at", "paid_at", "completed_at", "currency", "price_basis",
+                    "payment_state", "fulfilment_state", "return_state", "hold", "group_ref", "refund_ids",
+                )
+            }  # fmt: skip
+            order = SalesOrder.model_validate(
+                fields
+                | {
+                    "channel": row["connection"],
+                    "rounding": {"level": row["rounding_level"], "mode": row["rounding_mode"]},
+                    "buyer": {
+                        "customer_id": row["customer_id"],
+                        "account": row["account"],
+                        "party": _party_fields(buyer),
+                    },
+                    "billing": _address_fields(people.get("billing"), "billing"),
+                    "shipping": _address_fields(people.get("shipping"), "shipping"),
+                    "lines": [_with_taxes(x, taxes.get((key, "line", x["position"]))) for x in lines[key]],
+                    "charges": [_charge(x, taxes.get((key, "charge", x["position"]))) for x in charges[key]],
+                    "discounts": [_without(x, "position") for x in discounts[key]],
+                    "payments": [_without(x, "position") for x in payments[key]],
+                    "totals": {
+                        "total": row["total"],
+                        "tax": row["total_tax"],
+                        "shipping": row["total_shipping"],
+                        "shipping_tax": row["total_shipping_tax"],
+                        "discount": row["total_discount"],
+                        "discount_tax": row["total_discount_tax"],
+                    },
+                    "note": buyer.get("note"),
+                    "extra": buyer.get("extra") or {},
+                }
+            )
+            found[key] = Stored(_head(row), order)
+        return found
+
+    def _load_refunds(self, ids: list[UUID]) -> dict[UUID, Stored]:
+        lines = self._grouped("refund_line", ids, "document_id, position")
+        charges = self._grouped("document_charge", ids, "document_id, position")
+        taxes = self._tax_index(ids)
+        parties = self._parties(ids)
+        found = {}
+        for row in self._dicts("refund", "id", ids, "id"):
+            key = row["id"]
+            note = parties[key].get("refund", {})
+            refund = Refund.model_validate(
+                {
+                    "external_id": row["external_id"],
+                    "order_id": row["order_external_id"],
+                    "order_number": row["order_number"],
+                    "number": row["number"],
+                    "channel": row["connection"],
+                    "refunded_at": row["refunded_at"],
+                    "refunded_on": row["refunded_on"],
+                    "currency": row["currency"],
+                    "amount": row["amount"],
+                    "payment_method": row["payment_method"],
+                    "reason": note.get("note"),
+                    "extra": note.get("extra") or {},
+                    "lines": [
+                        _without(_with_taxes(x, taxes.get((key, "line", x["position"]))), "position")
+                        for x in lines[key]
+                    ],
+                    "charges": [_charge(x, taxes.get((key, "charge", x["position"]))) for x in charges[key]],
+                }
+            )
+            found[key] = Stored(_head(row), refund)
+        return found
+
+    def _load_customers(self, ids: list[UUID]) -> dict[UUID, Stored]:
+        parties = self._parties(ids)
+        found = {}
+        for row in self._dicts("customer", "id", ids, "id"):
+            people = dict(parties[row["id"]])
+            party = people.pop("party", {})
+            customer = Customer.model_validate(
+                {
+                    "external_id": row["external_id"],
+                    "account": row["account"],
+                    "groups": row["groups"],
+                    "price_list": row["price_list"],
+                    "tax_exempt": row["tax_exempt"],
+                    "created_at": row["registered_at"],
+                    "modified_at": row["modified_at"],
+                    "origin_channel": row["connection"],
+                    "party": _party_fields(party),
+                    "addresses": [
+                        _address_fields(people[role], role.split(":", 1)[1])
+                        for role in sorted(people, key=lambda r: int(r.split(":", 1)[0]))
+                    ],
+                    "extra": party.get("extra") or {},
+                }
+            )
+            found[row["id"]] = Stored(_head(row), customer)
+        return found
+
+    def _load_items(self, ids: list[UUID]) -> dict[UUID, Stored]:
+        prices = self._grouped("item_price", ids, "document_id, position")
+        found = {}
+        for row in self._dicts("item", "id", ids, "id"):
+            fields = {name: row[name] for name in Item.model_fields if name in row}
+            item = Item.model_validate(fields | {"prices": [_without(p, "position") for p in prices[row["id"]]]})
+            found[row["id"]] = Stored(_head(row), item)
+        return found
+
+    def _tax_index(self, ids: list[UUID]) -> dict[tuple[UUID, str, int], list[dict[str, Any]]]:
+        index: dict[tuple[UUID, str, int], list[dict[str, Any]]] = defaultdict(list)
+        for row in self._dicts("document_tax", "document_id", ids, "document_id, owner, position, seq"):
+            place = (row.pop("document_id"), row.pop("owner"), row.pop("position"))
+            row.pop("seq")
+            index[place].append(row)
+        return index
+
+
+def _json(value: Any) -> Jsonb:
+    return Jsonb(value, dumps=orjson.dumps)
+
+
+def _party_row(key: UUID, role: str, party: Party, note: str | None, extra: dict[str, object]) -> Row:
+    return (
+        key, role, party.kind.value, party.company, party.first_name, party.last_name, party.email, party.phone,
+        party.vat_id, party.siren, party.siret, list(party.languages) or None, None, None, None, None, None, None,
+        note, _json(extra) if extra else None,
+    )  # fmt: skip
+
+
+def _address_row(key: UUID, role: str, address: Address) -> Row:
+    return (
+        key, role, None, address.company, address.first_name, address.last_name, address.email, address.phone, None,
+        None, None, None, list(address.lines), address.postcode, address.city, address.region, address.country,
+        address.pickup_point, None, None,
+    )  # fmt: skip
+
+
+def _note_row(key: UUID, role: str, note: str | None, extra: dict[str, object]) -> Row:
+    return (key, role, *([None] * 16), note, _json(extra) if extra else None)
+
+
+def _party_fields(row: dict[str, Any]) -> dict[str, Any]:
+    names = ("company", "first_name", "last_name", "email", "phone", "vat_id", "siren", "siret")
+    return {
+        "kind": row.get("kind") or "person",
+        "languages": row.get("languages") or (),
+        **{name: row.get(name) for name in names},
+    }
+
+
+def _address_fields(row: dict[str, Any] | None, role: str) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    names = (
+        "company", "first_name", "last_name", "postcode", "city", "region", "country", "phone", "email", "pickup_point"
+    )  # fmt: skip
+    return {"role": role, "lines": row["lines"] or (), **{name: row[name] for name in names}}
+
+
+def _with_taxes(row: dict[str, Any], taxes: list[dict[str, Any]] | None) -> dict[str, Any]:
+    return {**row, "taxes": taxes or ()}
+
+
+def _charge(row: dict[str, Any], taxes: list[dict[str, Any]] | None) -> dict[str, Any]:
+    return _without({**row, "taxes": taxes or ()}, "position")
+
+
+def _without(row: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key != name}
+
+
+def _head(row: dict[str, Any]) -> Head:
+    return Head(
+        record_id=row["id"],
+        raw_id=row["raw_id"],
+        connection=row["connection"],
+        mapping_hash=row["mapping_hash"],
+        rev=row["rev"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        before_cutover=bool(row.get("before_cutover", False)),
+    )

@@ -1,0 +1,246 @@
+"""The outbox: decided writes until their target has confirmed them.
+
+A worker claims deliveries with a lease. It is alive as long as its database session is: each worker holds a session
+lock under its name, which the server drops when the process dies, so a killed worker's deliveries are taken over at
+once and a sleeping one's when the lease has run out. The fence number makes a revived worker's late writes fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from comptoir.model.refs import EntityName
+from comptoir.store.database import Row, Session
+
+__all__ = ["Claimed", "Outbox", "worker_lock"]
+
+_COLUMNS = (
+    "id, target, entity, record_id, source, route, natural_key, action, state, due_at, created_at"
+)
+
+# A refund goes out only after its order is known to the target.
+_ORDER_FIRST = (
+    " and exists (select 1 from refund f join sales_order o on o.connection = f.connection "
+    "and o.external_id = f.order_external_id join binding b on b.record_id = o.id and b.connection = delivery.target "
+    "and b.state = 'linked' where f.id = delivery.record_id)"
+)
+
+
+def worker_lock(holder: str) -> str:
+    """The name of the session lock that shows a worker is alive."""
+    return f"worker:{holder}"
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A delivery this worker may carry out until `lease_until`."""
+
+    id: UUID
+    target: str
+    entity: EntityName
+    record_id: UUID
+    source: str
+    natural_key: str
+    action: str
+    attempt: int
+    fence: int
+    batch_id: UUID | None
+    content_hash: str | None
+    external_id: str | None
+
+
+_CLAIMED = (
+    "id, target, entity, record_id, source, natural_key, action, attempt, fence, batch_id, content_hash, external_id"
+)
+
+
+class Outbox:
+    """Deliveries of all targets."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """New deliveries; at most one open per target and record, which the database enforces."""
+        self._session.copy("delivery", _COLUMNS, rows)
+
+    def open_for(self, target: str, entity: EntityName, record_ids: Sequence[UUID]) -> dict[UUID, str]:
+        """State of the open delivery of each record that has one."""
+        rows = self._session.rows(
+            "select record_id, state from delivery where target = %s and entity = %s and record_id = any(%s) "
+            "and state in ('held', 'pending', 'sent', 'in_doubt')",
+            (target, entity.value, list(record_ids)),
+        )
+        return {r[0]: r[1] for r in rows}
+
+    def drop_unsent(self, target: str, entity: EntityName, record_ids: Sequence[UUID], reason: str, at: datetime) -> int:
+        """Withdraws deliveries that nobody has begun (an order cancelled before it went out)."""
+        return self._session.execute(
+            "update delivery set state = 'dead', reason = %s, settled_at = %s where target = %s and entity = %s "
+            "and record_id = any(%s) and state in ('held', 'pending') "
+            "and (lease_until is null or lease_until < comptoir_now())",
+            (reason, at, target, entity.value, list(record_ids)),
+        )
+
+    def take_over(self, target: str, wait_seconds: float) -> None:
+        """Frees what dead or overdue workers held: unsent goes back, sent becomes in doubt (due after the wait)."""
+        holders = self._session.rows(
+            "select distinct lease_holder from delivery where target = %s and state in ('pending', 'sent') "
+            "and lease_holder is not null and lease_until >= comptoir_now()",
+            (target,),
+        )
+        for (holder,) in holders:
+            if self._session.try_lock(worker_lock(holder)):
+                try:
+                    self._session.execute(
+                        "update delivery set lease_until = comptoir_now() - interval '1 second' where target = %s "
+                        "and lease_holder = %s and state in ('pending', 'sent')",
+                        (target, holder),
+                    )
+                finally:
+                    self._session.unlock(worker_lock(holder))
+        self._session.execute(
+            "update delivery set state = 'in_doubt', due_at = sent_at + make_interval(secs => %s), lease_holder = null, "
+            "lease_until = null where target = %s and state = 'sent' and lease_until < comptoir_now()",
+            (wait_seconds, target),
+        )
+
+    def claim(
+        self, target: str, entity: EntityName, holder: str, *, limit: int, lease_seconds: float
+    ) -> list[Claimed]:
+        """Due deliveries, oldest first, leased to this worker; others skip them."""
+        order_first = _ORDER_FIRST if entity is EntityName.REFUND else ""
+        rows = self._session.rows(
+            f"with picked as (select id from delivery where target = %(target)s and entity = %(entity)s "
+            f"and state = 'pending' and due_at <= comptoir_now() "
+            f"and (lease_until is null or lease_until < comptoir_now()){order_first} "
+            f"order by id limit %(limit)s for update skip locked) "
+            f"update delivery set lease_holder = %(holder)s, "
+            f"lease_until = comptoir_now() + make_interval(secs => %(lease)s), "
+            f"fence = nextval('delivery_fence'), attempt = attempt + 1 "
+            f"from picked where delivery.id = picked.id returning {_columns()}",
+            {
+                "target": target,
+                "entity": entity.value,
+                "limit": limit,
+                "holder": holder,
+                "lease": lease_seconds,
+            },
+        )
+        return sorted((_claimed(r) for r in rows), key=lambda c: c.id)
+
+    def claim_in_doubt(self, target: str, holder: str, *, lease_seconds: float) -> list[Claimed]:
+        """Deliveries whose outcome must be looked up, of one batch, leased to this worker."""
+        rows = self._session.rows(
+            f"with first as (select batch_id from delivery where target = %(target)s and state = 'in_doubt' "
+            f"and due_at <= comptoir_now() and (lease_until is null or lease_until < comptoir_now()) "
+            f"order by due_at, id limit 1), "
+            f"picked as (select delivery.id from delivery join first on delivery.batch_id = first.batch_id "
+            f"where state = 'in_doubt' for update of delivery skip locked) "
+            f"update delivery set lease_holder = %(holder)s, "
+            f"lease_until = comptoir_now() + make_interval(secs => %(lease)s), fence = nextval('delivery_fence') "
+            f"from picked where delivery.id = picked.id returning {_columns()}",
+            {"target": target, "holder": holder, "lease": lease_seconds},
+        )
+        return sorted((_claimed(r) for r in rows), key=lambda c: c.id)
+
+    def mark_sent(self, batch_id: UUID, hashes: dict[UUID, str], fences: dict[UUID, int], at: datetime) -> int:
+        """The intent, durable before anything is sent; the number of deliveries that were still ours."""
+        ids = list(hashes)
+        return self._session.execute(
+            "update delivery set state = 'sent', batch_id = %s, content_hash = given.hash, sent_at = %s "
+            "from unnest(%s::uuid[], %s::text[], %s::bigint[]) as given(id, hash, fence) "
+            "where delivery.id = given.id and delivery.fence = given.fence and state = 'pending'",
+            (batch_id, at, ids, [hashes[i] for i in ids], [fences[i] for i in ids]),
+        )
+
+    def settle(
+        self,
+        rows: Sequence[tuple[UUID, int, str, str, str | None, str | None]],
+        at: datetime,
+    ) -> int:
+        """Ends deliveries: (id, fence, state, outcome, external id, reason); only those still ours."""
+        if not rows:
+            return 0
+        columns: list[list[Any]] = [list(column) for column in zip(*rows, strict=True)]
+        return self._session.execute(
+            "update delivery set state = given.state, outcome = given.outcome, external_id = given.external_id, "
+            "reason = given.reason, settled_at = %s, lease_holder = null, lease_until = null "
+            "from unnest(%s::uuid[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[]) "
+            "as given(id, fence, state, outcome, external_id, reason) "
+            "where delivery.id = given.id and delivery.fence = given.fence "
+            "and delivery.state in ('pending', 'sent', 'in_doubt')",
+            (at, *columns),
+        )
+
+    def put_back(self, fences: dict[UUID, int], *, state: str, wait_seconds: float, reason: str | None) -> int:
+        """Returns claimed deliveries to the queue, due after the wait."""
+        if not fences:
+            return 0
+        return self._session.execute(
+            "update delivery set state = %s, due_at = comptoir_now() + make_interval(secs => %s), reason = %s, "
+            "lease_holder = null, lease_until = null "
+            "from unnest(%s::uuid[], %s::bigint[]) as given(id, fence) "
+            "where delivery.id = given.id and delivery.fence = given.fence",
+            (state, wait_seconds, reason, list(fences), list(fences.values())),
+        )
+
+    def held(self, target: str) -> dict[str, int]:
+        """How many deliveries wait for approval, by entity."""
+        rows = self._session.rows(
+            "select entity, count(*) from delivery where target = %s and state = 'held' group by entity", (target,)
+        )
+        return {r[0]: int(r[1]) for r in rows}
+
+    def hold(self, target: str, entity: EntityName) -> int:
+        """Turns everything pending that nobody has begun into held: a plan that waits for approval."""
+        return self._session.execute(
+            "update delivery set state = 'held' where target = %s and entity = %s and state = 'pending' and attempt = 0",
+            (target, entity.value),
+        )
+
+    def approve(self, target: str, at: datetime) -> int:
+        """Releases everything held for a target."""
+        return self._session.execute(
+            "update delivery set state = 'pending', due_at = %s where target = %s and state = 'held'", (at, target)
+        )
+
+    def pending(self, target: str) -> dict[str, int]:
+        """How many deliveries are not settled, by state."""
+        rows = self._session.rows(
+            "select state, count(*) from delivery where target = %s "
+            "and state in ('held', 'pending', 'sent', 'in_doubt') group by state",
+            (target,),
+        )
+        return {r[0]: int(r[1]) for r in rows}
+
+    def revive(self, target: str, record_id: UUID, entity: EntityName, row: Row) -> bool:
+        """A new pending delivery for a record whose last one was rejected; False when one is open already."""
+        if self.open_for(target, entity, [record_id]):
+            return False
+        self.add([row])
+        return True
+
+    def acknowledge(
+        self, target: str, entity: EntityName, natural_key: str, outcome: str, external_id: str | None, reason: str | None
+    ) -> list[tuple[UUID, str, UUID]]:
+        """Stores the target's later word on a confirmed delivery: (record id, source, delivery id) of what it met."""
+        rows = self._session.rows(
+            "update delivery set outcome = %s, external_id = coalesce(%s, external_id), reason = coalesce(%s, reason) "
+            "where target = %s and entity = %s and natural_key = %s and state = 'confirmed' and outcome <> %s "
+            "returning record_id, source, id",
+            (outcome, external_id, reason, target, entity.value, natural_key, outcome),
+        )
+        return [(r[0], r[1], r[2]) for r in rows]
+
+
+def _columns() -> str:
+    return ", ".join(f"delivery.{c.strip()}" for c in _CLAIMED.split(","))
+
+
+def _claimed(row: Row) -> Claimed:
+    return Claimed(row[0], row[1], EntityName(row[2]), *row[3:])

@@ -1,0 +1,144 @@
+"""Raw records (identity, fingerprint, sealed payload) and bindings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from comptoir.model.refs import EntityName
+from comptoir.store.database import Row, Session
+
+__all__ = ["Bindings", "Bound", "KnownRaw", "RawRecords"]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRaw:
+    """What is kept about a record that was received before."""
+
+    raw_id: UUID
+    fingerprint: bytes
+    record_id: UUID | None
+    version: int
+    state: str
+
+
+class RawRecords:
+    """Raw records of all connections."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def known(self, connection: str, entity: EntityName, external_ids: Sequence[str]) -> dict[str, KnownRaw]:
+        """What is known of these records, by external id."""
+        rows = self._session.rows(
+            "select external_id, id, fingerprint, record_id, version, state from raw_record "
+            "where connection = %s and entity = %s and external_id = any(%s)",
+            (connection, entity.value, list(external_ids)),
+        )
+        return {r[0]: KnownRaw(r[1], bytes(r[2]), r[3], r[4], r[5]) for r in rows}
+
+    def ensure_partition(self, at: datetime) -> None:
+        """Makes the payload partition of that month when it is missing."""
+        self._session.row("select comptoir_raw_partition(%s)", (at.date(),))
+
+    def insert(self, rows: Sequence[Row]) -> None:
+        """New records: id, connection, entity, external_id, fingerprint, state, record_id, version, modified, at."""
+        self._session.copy(
+            "raw_record",
+            "id, connection, entity, external_id, fingerprint, state, record_id, version, source_modified_at, "
+            "received_at",
+            rows,
+        )
+
+    def replace(self, rows: Sequence[Row]) -> None:
+        """Changed records: the same columns as `insert`."""
+        if not rows:
+            return
+        self._session.execute("delete from raw_record where id = any(%s)", ([row[0] for row in rows],))
+        self.insert(rows)
+
+    def payloads(self, rows: Sequence[Row]) -> None:
+        """Sealed payloads: raw_id, version, received_at, key_id, body."""
+        self._session.copy("raw_payload", "raw_id, version, received_at, key_id, body", rows)
+
+    def sealed(self, raw_id: UUID) -> tuple[str, bytes] | None:
+        """Key id and sealed bytes of a record's newest payload; None when it was dropped."""
+        row = self._session.row(
+            "select key_id, body from raw_payload where raw_id = %s order by version desc limit 1", (raw_id,)
+        )
+        return (row[0], bytes(row[1])) if row else None
+
+    def find(self, connection: str, entity: EntityName, external_id: str) -> tuple[UUID, datetime | None] | None:
+        """Id and source modification time of one record."""
+        row = self._session.row(
+            "select id, source_modified_at from raw_record where connection = %s and entity = %s and external_id = %s",
+            (connection, entity.value, external_id),
+        )
+        return (row[0], row[1]) if row else None
+
+    def count(self, connection: str, entity: EntityName) -> int:
+        """How many records of this kind are known."""
+        row = self._session.row(
+            "select count(*) from raw_record where connection = %s and entity = %s", (connection, entity.value)
+        )
+        return int(row[0]) if row else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """One live binding."""
+
+    record_id: UUID
+    external_id: str
+    confirmed_hash: str | None
+
+
+class Bindings:
+    """Canonical id <-> external id per connection."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def link_new(self, rows: Sequence[Row]) -> None:
+        """Bindings of new source records: id, record_id, connection, entity, external_id, state, first, last seen."""
+        self._session.copy(
+            "binding", "id, record_id, connection, entity, external_id, state, first_seen, last_seen", rows
+        )
+
+    def of_records(self, connection: str, entity: EntityName, record_ids: Iterable[UUID]) -> dict[UUID, Bound]:
+        """The live bindings of records on a connection."""
+        rows = self._session.rows(
+            "select record_id, external_id, confirmed_hash from binding "
+            "where connection = %s and entity = %s and record_id = any(%s) and state = 'linked'",
+            (connection, entity.value, list(record_ids)),
+        )
+        return {r[0]: Bound(r[0], r[1], r[2]) for r in rows}
+
+    def confirm(
+        self,
+        rows: Sequence[tuple[UUID, UUID, str, str, str, str, str | None]],
+        at: datetime,
+    ) -> None:
+        """Target bindings after a confirmed write: (id, record_id, connection, entity, external_id, key, hash)."""
+        for binding_id, record_id, connection, entity, external_id, natural_key, content_hash in rows:
+            updated = self._session.execute(
+                "update binding set confirmed_hash = %s, last_seen = %s, natural_key = %s, external_id = %s "
+                "where record_id = %s and connection = %s and entity = %s and state = 'linked'",
+                (content_hash, at, natural_key, external_id, record_id, connection, entity),
+            )
+            if not updated:
+                self._session.execute(
+                    "insert into binding (id, record_id, connection, entity, external_id, state, natural_key, "
+                    "confirmed_hash, first_seen, last_seen) values (%s, %s, %s, %s, %s, 'linked', %s, %s, %s, %s) "
+                    "on conflict (connection, entity, external_id, role) where state <> 'tombstone' do nothing",
+                    (binding_id, record_id, connection, entity, external_id, natural_key, content_hash, at, at),
+                )
+
+    def any_on(self, connection: str, entity: EntityName) -> bool:
+        """Whether anything of this kind was ever confirmed on a connection."""
+        row = self._session.row(
+            "select exists (select 1 from binding where connection = %s and entity = %s)", (connection, entity.value)
+        )
+        return bool(row and row[0])

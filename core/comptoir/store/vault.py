@@ -1,0 +1,97 @@
+"""Encryption of raw payloads: AES-256-GCM, a key per month derived from a master key.
+
+The master key is 32 random bytes, base64, in COMPTOIR_RAW_KEY or in `secret.key` beside the data (mode 0600). Several
+lines are several masters, newest first: rotating is adding a line on top. Without the key the payloads are noise,
+so dropping a line erases what it covered.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import zlib
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from comptoir.errors import ConfigError
+
+__all__ = ["Vault"]
+
+_NONCE = 12
+
+
+class Vault:
+    """Seals and opens payloads. Its repr shows no key."""
+
+    def __init__(self, masters: list[bytes], random: Callable[[int], bytes]) -> None:
+        self._masters = {hashlib.blake2b(m, digest_size=4, person=b"comptoir-key").hexdigest(): m for m in masters}
+        self._current = next(iter(self._masters))
+        self._random = random
+        self._ciphers: dict[str, AESGCM] = {}
+
+    @classmethod
+    def open(cls, home: Path, setting: str | None, random: Callable[[int], bytes]) -> Vault:
+        """The vault of an installation; its key file is made on first use. ConfigError when a key is no key."""
+        if setting:
+            return cls(_parse(setting, "COMPTOIR_RAW_KEY"), random)
+        path = home / "secret.key"
+        if not path.exists():
+            home.mkdir(parents=True, exist_ok=True)
+            text = base64.b64encode(random(32)).decode() + "\n"
+            try:
+                # O_EXCL: of two first runs at once only one makes the key.
+                handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            except FileExistsError:
+                return cls.open(home, setting, random)
+            with os.fdopen(handle, "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+        return cls(_parse(path.read_text(), path.name), random)
+
+    def seal(self, data: bytes, at: datetime) -> tuple[str, bytes]:
+        """Key id and sealed bytes of a payload received `at`."""
+        key_id = f"{self._current}:{at:%Y-%m}"
+        nonce = self._random(_NONCE)
+        return key_id, nonce + self._cipher(key_id).encrypt(nonce, zlib.compress(data, 1), None)
+
+    def unseal(self, key_id: str, sealed: bytes) -> bytes:
+        """The payload; ConfigError when its key is gone or the bytes were changed."""
+        try:
+            return zlib.decompress(self._cipher(key_id).decrypt(sealed[:_NONCE], sealed[_NONCE:], None))
+        except InvalidTag:
+            raise ConfigError("a stored payload does not match its key: it was changed, or the key was", code="key") from None
+
+    def _cipher(self, key_id: str) -> AESGCM:
+        cipher = self._ciphers.get(key_id)
+        if cipher is None:
+            master = self._masters.get(key_id.split(":")[0])
+            if master is None:
+                raise ConfigError(
+                    f"the key {key_id.split(':')[0]} of stored payloads is missing",
+                    hint="Put its line back into secret.key or COMPTOIR_RAW_KEY.",
+                    code="key",
+                )
+            derived = hashlib.blake2b(key_id.encode(), key=master, digest_size=32, person=b"comptoir-raw").digest()
+            cipher = self._ciphers[key_id] = AESGCM(derived)
+        return cipher
+
+
+def _parse(text: str, where: str) -> list[bytes]:
+    keys = []
+    for line in text.split():
+        try:
+            key = base64.b64decode(line, validate=True)
+        except ValueError:
+            key = b""
+        if len(key) != 32:
+            raise ConfigError(f"{where} does not hold a key: expected base64 of 32 bytes on each line", code="key")
+        keys.append(key)
+    if not keys:
+        raise ConfigError(f"{where} is empty: expected base64 of 32 bytes", code="key")
+    return keys
