@@ -1,8 +1,8 @@
 """Create `.venv` with every dependency pinned by hash, and this project in it. Run by `make setup`.
 
 Standard library only, and plain pip: a machine with Python 3.11 (and its venv module) and make needs
-nothing else. What was done is noted in the environment, so a second run costs nothing until the lock or
-pyproject.toml changes.
+nothing else. What was done is noted in the environment, so a second run costs nothing until the lock, or
+what pyproject.toml says about the package, changes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,6 +38,17 @@ FOREIGN = (
 
 def _hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _project() -> str:
+    """Identifies what the installation of the project depends on; lint and test settings do not count."""
+    tables = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    used = {
+        "build-system": tables["build-system"],
+        "project": tables["project"],
+        "hatch": tables["tool"]["hatch"],
+    }
+    return hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest()
 
 
 def _environment() -> dict[str, str]:
@@ -140,7 +152,7 @@ def main() -> None:
     started = time.monotonic()
     guard = os.open(ROOT, os.O_RDONLY)
     fcntl.flock(guard, fcntl.LOCK_EX)  # two `make` at once: the second waits, and then finds all done
-    wanted = {"lock": _hash(LOCK), "pyproject": _hash(ROOT / "pyproject.toml"), "root": str(ROOT)}
+    wanted = {"lock": _hash(LOCK), "pyproject": _project(), "root": str(ROOT)}
     done = json.loads(STAMP.read_text(encoding="utf-8")) if STAMP.exists() else {}
     if done == wanted and PYTHON.exists():
         return

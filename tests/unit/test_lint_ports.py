@@ -131,7 +131,10 @@ def test_ruff_and_the_ast_check_exempt_the_same_files() -> None:
     of_ruff = {pattern for pattern, codes in ignores.items() if "TID251" in codes}
     not_scanned = {p for p in of_ruff if not any(fnmatch(p, f"{folder}/*") for folder in lint_ports.SCANNED)}
     assert not_scanned == {"tests/**", "bench/**", "tools/**"}
-    assert of_ruff - not_scanned == set(lint_ports.ALLOWED)
+    # A pattern of the AST check may be narrower than ruff's; none may stand alone.
+    assert of_ruff - not_scanned <= set(lint_ports.ALLOWED)
+    for pattern in lint_ports.ALLOWED:
+        assert any(fnmatch(pattern, wider) for wider in of_ruff), pattern
 
 
 def test_every_allowance_names_banned_things_and_a_reason() -> None:
