@@ -1,0 +1,514 @@
+"""Pure functions that the mappings in `mappings/woocommerce/` name. ValueError = this record waits for a person."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from typing import Any
+
+from comptoir.sdk import allocate, minor_units, round_money
+
+__all__ = ["FUNCTIONS", "VAT_META_KEYS", "tax_lines"]
+
+#: Where the usual plugins keep the buyer's VAT number.
+VAT_META_KEYS = (
+    "_billing_vat_number",
+    "billing_vat_number",
+    "_vat_number",
+    "vat_number",
+    "_billing_vat",
+    "billing_vat",
+    "_billing_eu_vat_number",
+    "billing_eu_vat_number",
+    "_billing_vat_id",
+    "_billing_vat_code",
+    "_eu_vat_number",
+)
+_SIRET_META_KEYS = ("_billing_siret", "billing_siret", "_siret", "siret")
+#: Kept by WordPress for itself; changes at each visit and says nothing of the buyer.
+_OWN_META_KEYS = frozenset({"wc_last_active", "default_password_nag", "_download_permissions_granted"})
+
+#: Member states as WooCommerce writes them, and Monaco, which is France for VAT.
+_EU = frozenset("AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MC MT NL PL PT RO SE SI SK".split())
+#: Overseas departments have ISO codes of their own and are French for VAT (GF and YT at no rate).
+_FRENCH_OVERSEAS = frozenset({"GP", "MQ", "RE", "GF", "YT"})
+_RATE_CODE = re.compile(r"^(?P<country>[A-Z]{2})-.+-\d+$")
+_RATE_IN_CODE = re.compile(r"(?<![\d.,])(\d{1,2}(?:[.,]\d+)?)\s*%")
+#: Product types of the usual bundle plugins.
+_KIT_TYPES = frozenset({"bundle", "composite", "woosb", "yith_bundle"})
+_SMALLEST_SHARE = Decimal("1e-8")
+
+
+def amount(value: Any) -> Decimal | None:
+    """An exact amount from WooCommerce's text (never from a float); None when it is empty."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, float | bool) or not isinstance(value, str | int | Decimal):
+        raise ValueError(f"{value!r} is no exact amount")
+    try:
+        found = Decimal(value)
+    except InvalidOperation:
+        raise ValueError(f"{value!r} is no amount") from None
+    if not found.is_finite():
+        raise ValueError(f"{value!r} is no amount")
+    return found
+
+
+def _number(value: Any) -> Decimal | None:
+    """A rate or quantity, which WooCommerce writes as JSON number or text."""
+    return amount(repr(value) if isinstance(value, float) else value)
+
+
+def _words(value: Any) -> str:
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _meta(entries: Any, keys: Sequence[str]) -> str | None:
+    """The first non-empty text stored under one of these keys."""
+    found = {entry.get("key"): entry.get("value") for entry in entries or () if isinstance(entry, Mapping)}
+    return next((text for key in keys if (text := _words(found.get(key)))), None)
+
+
+# --- tax ------------------------------------------------------------------------------------------------------
+
+
+def _tax_territory(country: str) -> str:
+    """The state whose VAT applies in a country code."""
+    return "FR" if country == "MC" or country in _FRENCH_OVERSEAS else country
+
+
+def _taxed_scheme(country: str, company_country: str) -> str:
+    """The scheme of a tax that was charged for `country`."""
+    territory, home = _tax_territory(country), _tax_territory(company_country)
+    if territory == home:
+        return "domestic"
+    if territory in _EU and home in _EU:
+        return "oss"
+    raise ValueError(
+        f"tax of {country} was charged: no VAT scheme of a company in {company_country} has this"
+    )
+
+
+def _untaxed_scheme(country: str, vat_id: str | None, company_country: str) -> tuple[str, str]:
+    """Scheme and VAT category of something sold without tax to `country`."""
+    territory, home = _tax_territory(country), _tax_territory(company_country)
+    if territory == home or not territory:
+        return "exempt", "E"
+    if territory not in _EU:
+        return "export", "G"
+    return ("intra_eu", "K") if vat_id else ("exempt", "E")
+
+
+def _rate_of(rate: Mapping[str, Any]) -> Decimal:
+    percent = _number(rate.get("rate_percent"))
+    if percent is not None:
+        return percent
+    # Shops before WooCommerce 3.7 do not write the percentage; the merchant's own label usually does.
+    for name in ("label", "rate_code"):
+        if found := _RATE_IN_CODE.search(_words(rate.get(name))):
+            return Decimal(found.group(1).replace(",", "."))
+    raise ValueError(
+        f"the rate of tax {rate.get('rate_code') or rate.get('rate_id')} is not written in the order"
+    )
+
+
+def _split(tax: Decimal, parts: Sequence[Decimal], currency: str) -> list[Decimal]:
+    """`tax` shared over its rates in proportion to `parts`; the shares sum to it exactly."""
+    if tax == round_money(tax, currency):
+        return allocate(tax, parts, currency)
+    # A shop that shows more decimals than the currency has: shares at that precision, the rest on the largest.
+    whole = sum(parts, Decimal(0))
+    shares = [
+        (tax * part / whole if whole else Decimal(0)).quantize(_SMALLEST_SHARE, ROUND_HALF_UP)
+        for part in parts
+    ]
+    largest = max(range(len(parts)), key=lambda i: abs(parts[i]))
+    shares[largest] += tax - sum(shares, Decimal(0))
+    return shares
+
+
+def tax_lines(
+    taxes: Any,
+    net: Any,
+    tax: Any,
+    rates: Any,
+    currency: Any,
+    ship_to: Any,
+    bill_to: Any,
+    meta: Any,
+    company_country: Any,
+) -> list[dict[str, Any]]:
+    """The taxes of one line, by rate; their amounts sum to the line's `tax` exactly.
+
+    `taxes` are the line's parts by rate id (up to six decimals), `rates` the order's `tax_lines`. Parts and line are
+    rounded apart by the shop, so they may differ by a cent: the line's figure holds, shared by largest remainder.
+    """
+    minor_units_known(currency)
+    base, total = amount(net) or Decimal(0), amount(tax) or Decimal(0)
+    by_id = {str(rate.get("rate_id")): rate for rate in rates or ()}
+    parts = [(str(t.get("id")), part) for t in taxes or () if (part := amount(t.get("total"))) is not None]
+    if total and not any(part for _, part in parts):
+        if not parts and len(by_id) == 1:
+            parts = [(next(iter(by_id)), total)]
+        elif len(parts) != 1:
+            raise ValueError(f"tax of {total} without the rate it belongs to")
+    place = _words(ship_to).upper() or _words(bill_to).upper()
+    if base == 0 and total == 0:
+        return []
+    # A plugin that frees a buyer from tax often leaves the rate on the line with nothing charged under it.
+    if total == 0 and (not parts or _freed(base, parts, by_id, str(currency))):
+        scheme, category = _untaxed_scheme(place, _meta(meta, VAT_META_KEYS), str(company_country))
+        return [_zero_line(base, scheme, category, place)]
+    shares = _split(total, [part for _, part in parts], str(currency))
+    lines, taxed_before = [], Decimal(0)
+    for (rate_id, _), share in zip(parts, shares, strict=True):
+        rate = by_id.get(rate_id)
+        if rate is None:
+            if share == 0:
+                continue
+            raise ValueError(f"the line is taxed by rate {rate_id}, which the order does not list")
+        lines.append(_one_line(rate, share, base, taxed_before, place, str(company_country)))
+        taxed_before += share
+    return lines
+
+
+def minor_units_known(currency: Any) -> None:
+    """ValueError for a currency that is not in ISO 4217: there is no default one."""
+    try:
+        minor_units(currency)
+    except (KeyError, TypeError):
+        raise ValueError(f"unknown currency {currency!r}") from None
+
+
+def _freed(
+    base: Decimal, parts: Sequence[tuple[str, Decimal]], rates: Mapping[str, Mapping[str, Any]], currency: str
+) -> bool:
+    """Whether a zero tax is not what the listed rates give, so that the line was freed from them."""
+    percent = sum((_rate_of(rates[rate_id]) for rate_id, _ in parts if rate_id in rates), Decimal(0))
+    return percent == 0 or round_money(base * percent / 100, currency) != 0
+
+
+def _zero_line(base: Decimal, scheme: str, category: str, place: str) -> dict[str, Any]:
+    return {
+        "category": category,
+        "rate": Decimal(0),
+        "base": base,
+        "amount": Decimal(0),
+        "country": place if re.fullmatch(r"[A-Z]{2}", place) else None,
+        "scheme": scheme,
+    }
+
+
+def _one_line(
+    rate: Mapping[str, Any], share: Decimal, base: Decimal, before: Decimal, place: str, company_country: str
+) -> dict[str, Any]:
+    code = _words(rate.get("rate_code")).upper()
+    found = _RATE_CODE.match(code)
+    country = found.group("country") if found else place or company_country
+    percent = _rate_of(rate)
+    return {
+        "category": "S" if percent else "Z",
+        "rate": percent,
+        "base": base + before if rate.get("compound") else base,
+        "amount": share,
+        "country": "FR" if country == "MC" else country,
+        "scheme": _taxed_scheme(country, company_country),
+        "source_code": _words(rate.get("rate_code")) or str(rate.get("rate_id")),
+        "label": _words(rate.get("label")) or None,
+    }
+
+
+# --- amounts --------------------------------------------------------------------------------------------------
+
+
+def unit_price(list_net: Any, quantity: Any) -> Decimal:
+    """Net price of one before discounts, at ten decimals; the line's net when nothing is counted."""
+    net, count = amount(list_net) or Decimal(0), _number(quantity) or Decimal(0)
+    return (net / count).quantize(Decimal("1e-10"), ROUND_HALF_UP).normalize() + 0 if count else net
+
+
+def negated(value: Any) -> Decimal:
+    """A refund's negative amount as the positive one it is for the buyer."""
+    return Decimal(0) - (_number(value) or Decimal(0))
+
+
+def refund_tax_lines(
+    taxes: Any,
+    net: Any,
+    tax: Any,
+    rates: Any,
+    order_rates: Any,
+    currency: Any,
+    ship_to: Any,
+    bill_to: Any,
+    meta: Any,
+    company_country: Any,
+) -> list[dict[str, Any]]:
+    """As `tax_lines`, with positive amounts; a rate that the refund does not list is taken from its order."""
+    positive = [
+        {"id": t.get("id"), "total": str(negated(t["total"]))}
+        for t in taxes or ()
+        if t.get("total") not in (None, "")
+    ]
+    known = {str(rate.get("rate_id")): rate for rate in (*(order_rates or ()), *(rates or ()))}
+    return tax_lines(
+        positive,
+        negated(net),
+        negated(tax),
+        list(known.values()),
+        currency,
+        ship_to,
+        bill_to,
+        meta,
+        company_country,
+    )
+
+
+# --- states ---------------------------------------------------------------------------------------------------
+
+
+def payment_state(status: Any, date_paid: Any, method: Any, total: Any, refunds: Any) -> str:
+    """How far the order is paid, from facts: when it was paid and what was given back.
+
+    Cash on delivery is `processing` long before the money is there: then only the payment date counts.
+    """
+    given_back = sum((abs(amount(refund.get("total")) or Decimal(0)) for refund in refunds or ()), Decimal(0))
+    due = amount(total) or Decimal(0)
+    if status == "refunded" or (given_back and given_back >= due):
+        return "refunded"
+    if status == "failed":
+        return "failed"
+    paid = bool(date_paid) or (status in ("processing", "completed") and (due == 0 or method != "cod"))
+    if not paid:
+        return "unpaid"
+    return "partly_refunded" if given_back else "paid"
+
+
+def fulfilment_state(status: Any, date_completed: Any) -> str:
+    """How far the goods have left: `completed` is WooCommerce's only word for it."""
+    if status == "completed" or (status == "refunded" and date_completed):
+        return "shipped"
+    return "cancelled" if status in ("cancelled", "refunded", "trash") else "open"
+
+
+def hold(status: Any, date_paid: Any) -> str:
+    """Why the order waits: for its payment, or because the merchant stopped a paid one."""
+    if status in ("pending", "checkout-draft", "failed"):
+        return "payment"
+    if status == "on-hold":
+        return "merchant" if date_paid else "payment"
+    return "none"
+
+
+def payments(
+    state: Any, method_word: Any, method: Any, title: Any, reference: Any, total: Any, date_paid: Any
+) -> list[dict[str, Any]]:
+    """The payment of a paid order; nothing for one that is not, or that cost nothing.
+
+    `state` is the payment state, `method_word` the neutral word for WooCommerce's `method`.
+    """
+    due = amount(total) or Decimal(0)
+    if state not in ("paid", "partly_refunded", "refunded") or due == 0:
+        return []
+    return [
+        {
+            "method": method_word,
+            "source_method": _words(method),
+            "label": _words(title) or None,
+            "provider_ref": _words(reference) or None,
+            "amount": due,
+            "paid_at": datetime.fromisoformat(date_paid).replace(tzinfo=UTC) if date_paid else None,
+        }
+    ]
+
+
+# --- parties and the rest -------------------------------------------------------------------------------------
+
+
+def vat_id(meta: Any) -> str | None:
+    """The buyer's VAT number without spaces and dots, wherever a plugin put it."""
+    found = _meta(meta, VAT_META_KEYS)
+    return re.sub(r"[\s.\-]", "", found).upper() or None if found else None
+
+
+def siret(meta: Any) -> str | None:
+    """The buyer's SIRET (14 digits), wherever a plugin put it."""
+    digits = re.sub(r"\D", "", _meta(meta, _SIRET_META_KEYS) or "")
+    return digits if len(digits) == 14 else None
+
+
+def siren(meta: Any) -> str | None:
+    """The first nine digits of the SIRET."""
+    found = siret(meta)
+    return found[:9] if found else None
+
+
+def customer_ref(number: Any) -> str | None:
+    """The customer's id; None for a guest, whom WooCommerce writes as 0."""
+    return str(number) if number else None
+
+
+def account(number: Any, company: Any, meta: Any) -> str:
+    """b2b for a company or a VAT number; else guest or b2c. `number` is the customer's id, 0 for a guest."""
+    if _words(company) or vat_id(meta):
+        return "b2b"
+    return "b2c" if number else "guest"
+
+
+def party_kind(company: Any) -> str:
+    """An organisation when a company is named."""
+    return "organisation" if _words(company) else "person"
+
+
+def item_ref(variation: Any, product: Any) -> str | None:
+    """The external id of what was sold: the variation, else the product; None when it was deleted."""
+    return str(variation or product) if variation or product else None
+
+
+def business_day(local_time: Any) -> str | None:
+    """The date of a time in the shop's own zone."""
+    return _words(local_time)[:10] or None
+
+
+def country(value: Any) -> str | None:
+    """An ISO country code, None when empty."""
+    code = _words(value).upper()
+    if code and not re.fullmatch(r"[A-Z]{2}", code):
+        raise ValueError(f"{value!r} is no country code")
+    return code or None
+
+
+def addresses(billing: Any, shipping: Any) -> list[dict[str, Any]]:
+    """The address blocks that hold something, as written."""
+    found = []
+    for role, block in (("billing", billing), ("shipping", shipping)):
+        text = {key: _words(value) for key, value in (block or {}).items()}
+        lines = [text[key] for key in ("address_1", "address_2") if text.get(key)]
+        who = {
+            key: text.get(key) or None for key in ("company", "first_name", "last_name", "postcode", "city")
+        }
+        if lines or any(who.values()):
+            more = {key: text.get(key) or None for key in ("phone", "email")}
+            place = {"region": text.get("state") or None, "country": country(text.get("country"))}
+            found.append({"role": role, "lines": lines, **who, **more, **place})
+    return found
+
+
+def extra(meta: Any, *pairs: Any) -> dict[str, object]:
+    """Custom fields by key, then the given name-value pairs that are not empty. A repeated key keeps all values."""
+    found: dict[str, object] = {}
+    for entry in meta or ():
+        key = entry.get("key") if isinstance(entry, Mapping) else None
+        if not isinstance(key, str) or key in _OWN_META_KEYS:
+            continue
+        if key in found:
+            earlier = found[key]
+            found[key] = (
+                [*earlier, entry.get("value")] if isinstance(earlier, list) else [earlier, entry.get("value")]
+            )
+        else:
+            found[key] = entry.get("value")
+    for name, value in zip(pairs[::2], pairs[1::2], strict=True):
+        if value not in (None, "", [], {}):
+            found[name] = value
+    return found
+
+
+def item_name(name: Any, parent_name: Any, attributes: Any) -> str:
+    """A product's name; a variation's is its product's with the chosen options."""
+    if not _words(parent_name):
+        return _words(name)
+    chosen = ", ".join(_words(a.get("option")) for a in attributes or () if _words(a.get("option")))
+    return f"{_words(parent_name)} - {chosen}" if chosen else _words(parent_name)
+
+
+def options(attributes: Any) -> list[dict[str, str]]:
+    """The options that a variation has chosen; a product's own lists of options are none."""
+    return [
+        {"attribute": _words(a.get("name")), "value": _words(a.get("option"))}
+        for a in attributes or ()
+        if _words(a.get("option"))
+    ]
+
+
+def prices(
+    regular: Any, sale: Any, sale_from: Any, sale_to: Any, currency: Any, basis: Any
+) -> list[dict[str, Any]]:
+    """The regular price and, when there is one, the sale price with its dates (shop-local days)."""
+    found = []
+    if (usual := amount(regular)) is not None:
+        found.append({"price_list": "regular", "amount": usual, "currency": currency, "basis": basis})
+    if (reduced := amount(sale)) is not None:
+        found.append(
+            {
+                "price_list": "sale",
+                "amount": reduced,
+                "currency": currency,
+                "basis": basis,
+                "valid_from": business_day(sale_from),
+                "valid_to": business_day(sale_to),
+            }
+        )
+    return found
+
+
+def item_kind(product_type: Any, virtual: Any, downloadable: Any) -> str:
+    """A kit, a gift card, a service (nothing to ship) or goods."""
+    kind = _words(product_type)
+    if kind in _KIT_TYPES:
+        return "kit"
+    if "gift" in kind and "card" in kind:
+        return "gift_card"
+    return "service" if virtual or downloadable else "stock"
+
+
+def tax_class(own: Any, parent: Any) -> str:
+    """The tax class by its slug; WooCommerce writes the standard one as empty, a variation may say `parent`."""
+    return _words(parent if own == "parent" else own) or "standard"
+
+
+def own_stock(manage_stock: Any, quantity: Any) -> Decimal | None:
+    """Stock counted on this item itself; None when it is not counted or shared with sister variations."""
+    return _number(quantity) if manage_stock is True else None
+
+
+def item_state(status: Any, parent_status: Any) -> str:
+    """Active when it can be seen in the shop, retired when in the trash, else a draft."""
+    states = {"publish": "active", "trash": "retired"}
+    own = states.get(status, "draft")
+    return own if parent_status in (None, "publish") else states.get(parent_status, "draft")
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    function.__name__: function
+    for function in (
+        account,
+        addresses,
+        business_day,
+        country,
+        customer_ref,
+        extra,
+        fulfilment_state,
+        hold,
+        item_kind,
+        item_name,
+        item_ref,
+        item_state,
+        negated,
+        options,
+        own_stock,
+        party_kind,
+        payment_state,
+        payments,
+        prices,
+        refund_tax_lines,
+        siren,
+        siret,
+        tax_class,
+        tax_lines,
+        unit_price,
+        vat_id,
+    )
+}
