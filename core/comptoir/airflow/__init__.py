@@ -1,0 +1,1 @@
+"""Comptoir on Apache Airflow: the only package that imports it."""
