@@ -15,7 +15,6 @@ import shutil
 import subprocess
 import sys
 import time
-import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,6 +41,8 @@ def _hash(path: Path) -> str:
 
 def _project() -> str:
     """Identifies what the installation of the project depends on; lint and test settings do not count."""
+    import tomllib  # not above: an older Python must get as far as main()'s message
+
     tables = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     used = {
         "build-system": tables["build-system"],
@@ -65,12 +66,13 @@ def _works(program: Path) -> bool:
         return False
 
 
-def _create() -> None:
+def _create() -> bool:
+    """Make the environment unless a working one is there; whether it was made."""
     if VENV.exists() and not _works(PYTHON):
         print(f"{VENV.name} does not work (moved, or its Python is gone): making it anew.", flush=True)
         shutil.rmtree(VENV)
     if VENV.exists():
-        return
+        return False
     print(f"Creating {VENV.name} with Python {sys.version.split()[0]} ({sys.executable}).", flush=True)
     made = subprocess.run([sys.executable, "-m", "venv", VENV], env=_environment(), check=False)
     if made.returncode:
@@ -79,6 +81,7 @@ def _create() -> None:
         sys.exit(
             f"Python could not create {VENV.name}. On Debian or Ubuntu: apt-get install python{version}-venv"
         )
+    return True
 
 
 def _install_locked() -> None:
@@ -96,11 +99,11 @@ def _install_locked() -> None:
     with subprocess.Popen(command, env=_environment(), stdout=subprocess.PIPE, text=True, cwd=ROOT) as pip:
         for line in pip.stdout or ():
             said.append(line.rstrip())
-            if line.startswith(("Collecting ", "Requirement already satisfied: ")):
+            if line.startswith(("Collecting ", "Processing ", "Requirement already satisfied: ")):
                 count += 1
-                if line.startswith("Collecting ") or count % 50 == 0:
-                    name = line.split(": ")[-1].removeprefix("Collecting ").split(" ")[0].strip()
-                    print(f"  {count:3}/{total}  {name}", flush=True)
+                if not line.startswith("Requirement") or count % 50 == 0:
+                    name = line.split(": ")[-1].split(" (")[0].split(" ")[-1].strip()
+                    print(f"  {count:3}/{total}  {name.rpartition('/')[2]}", flush=True)
             elif line.startswith("Ignoring "):
                 total -= 1  # its marker says: not on this machine
             elif line.startswith(("Installing collected packages", "Building wheel", "Preparing metadata")):
@@ -157,8 +160,8 @@ def main() -> None:
     if done == wanted and PYTHON.exists():
         return
     STAMP.unlink(missing_ok=True)
-    _create()
-    if done.get("lock") != wanted["lock"] or done.get("root") != wanted["root"]:
+    made = _create()
+    if made or done.get("lock") != wanted["lock"] or done.get("root") != wanted["root"]:
         _install_locked()
         _compile_bytecode()
     _install_project()
