@@ -66,9 +66,12 @@ def _works(program: Path) -> bool:
         return False
 
 
-def _create() -> bool:
-    """Make the environment unless a working one is there; whether it was made."""
-    if VENV.exists() and not _works(PYTHON):
+def _create(*, moved: bool) -> bool:
+    """Make the environment unless a working one is there; whether it was made.
+
+    After a move its Python works, but the first line of every script in it names the old place.
+    """
+    if VENV.exists() and (moved or not _works(PYTHON)):
         print(f"{VENV.name} does not work (moved, or its Python is gone): making it anew.", flush=True)
         shutil.rmtree(VENV)
     if VENV.exists():
@@ -102,8 +105,8 @@ def _install_locked() -> None:
             if line.startswith(("Collecting ", "Processing ", "Requirement already satisfied: ")):
                 count += 1
                 if not line.startswith("Requirement") or count % 50 == 0:
-                    name = line.split(": ")[-1].split(" (")[0].split(" ")[-1].strip()
-                    print(f"  {count:3}/{total}  {name.rpartition('/')[2]}", flush=True)
+                    name = line.split(": ")[-1].removeprefix("Collecting ").removeprefix("Processing ")
+                    print(f"  {count:3}/{total}  {name.split()[0].rpartition('/')[2]}", flush=True)
             elif line.startswith("Ignoring "):
                 total -= 1  # its marker says: not on this machine
             elif line.startswith(("Installing collected packages", "Building wheel", "Preparing metadata")):
@@ -160,8 +163,8 @@ def main() -> None:
     if done == wanted and PYTHON.exists():
         return
     STAMP.unlink(missing_ok=True)
-    made = _create()
-    if made or done.get("lock") != wanted["lock"] or done.get("root") != wanted["root"]:
+    made = _create(moved=bool(done) and done["root"] != wanted["root"])
+    if made or done.get("lock") != wanted["lock"]:
         _install_locked()
         _compile_bytecode()
     _install_project()
