@@ -58,20 +58,22 @@ def _environment() -> dict[str, str]:
 
 
 def _works(program: Path) -> bool:
-    """Whether the environment's Python starts, is new enough and has pip."""
+    """Whether the environment's Python starts, is new enough and has pip, and the folder was not moved.
+
+    After a move Python starts, but the first lines of the scripts beside it name the old place.
+    """
     probe = f"import sys, pip; sys.exit(sys.version_info < {OLDEST})"
     try:
+        if str(program) not in program.with_name("pip").read_text(encoding="utf-8"):
+            return False
         return subprocess.run([program, "-c", probe], capture_output=True, check=False).returncode == 0
     except OSError:
         return False
 
 
-def _create(*, moved: bool) -> bool:
-    """Make the environment unless a working one is there; whether it was made.
-
-    After a move its Python works, but the first line of every script in it names the old place.
-    """
-    if VENV.exists() and (moved or not _works(PYTHON)):
+def _create() -> bool:
+    """Make the environment unless a working one is there; whether it was made."""
+    if VENV.exists() and not _works(PYTHON):
         print(f"{VENV.name} does not work (moved, or its Python is gone): making it anew.", flush=True)
         shutil.rmtree(VENV)
     if VENV.exists():
@@ -163,7 +165,7 @@ def main() -> None:
     if done == wanted and PYTHON.exists():
         return
     STAMP.unlink(missing_ok=True)
-    made = _create(moved=bool(done) and done["root"] != wanted["root"])
+    made = _create()
     if made or done.get("lock") != wanted["lock"]:
         _install_locked()
         _compile_bytecode()
