@@ -1,0 +1,431 @@
+"""The EBP connector: hands documents, cards and entries over as files, exactly once; reads what EBP reports
+back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, ClassVar
+
+from comptoir.sdk import (
+    Acknowledgement,
+    CheckItem,
+    CheckReport,
+    ConnectorConfig,
+    ConnectorContext,
+    ContractViolation,
+    EntityName,
+    Manifest,
+    Probe,
+    PushBatch,
+    PushOp,
+    PushResult,
+    RecordRejected,
+    load_manifest,
+)
+from comptoir_ebp import credit_notes, customers, documents, entries, reports
+from comptoir_ebp.config import EbpConfig
+from comptoir_ebp.disk import Disk, storage_errors
+from comptoir_ebp.ledger import Handover, Known, Ledger, Output, Record, digest
+from comptoir_ebp.text import Remarks, words
+
+__all__ = ["EbpConnector"]
+
+_DOCUMENTS = (EntityName.ORDER, EntityName.REFUND)
+_STEMS = {EntityName.ORDER: "COMMANDES", EntityName.REFUND: "AVOIRS", EntityName.CUSTOMER: "CLIENTS"}
+
+
+class _Rendered:
+    """A record that can be written: what it is called, what its receipt remembers, and itself."""
+
+    def __init__(
+        self, name: str, amount: Decimal, facts: Mapping[str, Any], remarks: Remarks, part: Any
+    ) -> None:
+        self.name = name
+        self.amount = amount
+        self.facts = facts
+        self.remarks = remarks
+        self.part = part
+
+
+class EbpConnector:
+    """Orders, credit notes, customers and journal entries for one EBP folder.
+
+    A pushed record is `written`: durable in a file that EBP has not read yet. `accepted` or rejected comes
+    later through `acknowledgements`.
+    """
+
+    manifest: ClassVar[Manifest] = load_manifest("comptoir_ebp")
+    config_model: ClassVar[type[ConnectorConfig]] = EbpConfig
+
+    def __init__(self, config: EbpConfig, ctx: ConnectorContext, *, disk: Disk | None = None) -> None:
+        self._config = config
+        self._ctx = ctx
+        self._folder = config.folder if config.folder.is_absolute() else ctx.base_dir / config.folder
+        self._ledger = Ledger(
+            self._folder,
+            base=ctx.base_dir,
+            connection=ctx.connection,
+            clock=ctx.clock,
+            lock_wait=config.lock_wait_seconds,
+            disk=disk,
+        )
+        self._ack = self._folder / "ack"
+        self._unfinished: dict[str, str] = {}
+
+    # -- check ---------------------------------------------------------------------------------------------
+
+    def check(self) -> CheckReport:
+        """Folder present and readable, files waiting to be taken; writes nothing."""
+        items = [
+            CheckItem(
+                "folder",
+                self._folder.is_dir(),
+                f"{self._config.folder} exists"
+                if self._folder.is_dir()
+                else f"{self._config.folder} does not exist",
+                None if self._folder.is_dir() else "Mount the share, or create the folder.",
+            )
+        ]
+        for name in ("import", "compta"):
+            folder = self._folder / name
+            waiting = sum(1 for p in folder.iterdir() if p.is_file()) if folder.is_dir() else 0
+            items.append(CheckItem(name, True, f"{waiting} file(s) not yet taken by EBP"))
+        default = self._config.default_customer
+        detail = f"buyers without address: {default.code}" if default else "buyers without address: refused"
+        items.append(CheckItem("default_customer", True, detail))
+        return CheckReport(items)
+
+    # -- push ----------------------------------------------------------------------------------------------
+
+    def push(self, batch: PushBatch) -> Sequence[PushResult]:
+        """One file for the batch's new records; `written` for those and for what was handed over before.
+
+        Raises StorageFull when nothing was written, OutcomeUnknown when that is not certain, TransientError
+        when another worker holds the folder.
+        """
+        with self._ledger.locked():
+            known = self._ledger.known(batch.entity.value, (op.natural_key for op in batch.ops))
+            results, fresh = self._sort(batch, known)
+            written = self._render(batch, fresh, results)
+            if written:
+                self._hand_over(batch, written)
+        for op, rendered in written:
+            note = str(rendered.remarks)
+            if note:
+                self._ctx.logger.info("%s %s: %s", batch.entity.value, op.natural_key, note)
+            results[op.delivery_id] = PushResult(op.delivery_id, "written", reason=note or None)
+        return [results[op.delivery_id] for op in batch.ops]
+
+    def _sort(
+        self, batch: PushBatch, known: Mapping[str, Known]
+    ) -> tuple[dict[str, PushResult], list[PushOp]]:
+        """What needs no file (handed over before, or refused for that reason), and the ops that do."""
+        results: dict[str, PushResult] = {}
+        fresh: dict[str, PushOp] = {}
+        for op in batch.ops:
+            if op.entity is not batch.entity or op.entity not in self.manifest.entities:
+                raise ContractViolation(
+                    f"{self._ctx.connection}: a batch of {batch.entity} holds a {op.entity}"
+                )
+            earlier = known.get(op.natural_key)
+            in_batch = fresh.get(op.natural_key)
+            seen = earlier.content_hash if earlier else digest(in_batch.content_hash) if in_batch else None
+            if seen == digest(op.content_hash):
+                results[op.delivery_id] = PushResult(op.delivery_id, "written", reason="already handed over")
+            elif in_batch or (earlier and not self._may_change(op)):
+                results[op.delivery_id] = PushResult(
+                    op.delivery_id,
+                    "rejected",
+                    reason=f"{op.natural_key}: already handed over with another content",
+                    field="number",
+                    hint="EBP may have booked it: correct it there, or by a credit note or reversal.",
+                )
+            else:
+                fresh[op.natural_key] = op
+        return results, list(fresh.values())
+
+    def _may_change(self, op: PushOp) -> bool:
+        """Cards may be sent again with a new content; documents and entries are issued once."""
+        return op.entity is EntityName.CUSTOMER
+
+    def _render(
+        self, batch: PushBatch, ops: Sequence[PushOp], results: dict[str, PushResult]
+    ) -> list[tuple[PushOp, _Rendered]]:
+        found = self._orders_of(ops) if batch.entity is EntityName.REFUND else {}
+        render: Callable[[PushOp], _Rendered] = {
+            EntityName.ORDER: self._order,
+            EntityName.REFUND: lambda op: self._refund(op, found),
+            EntityName.CUSTOMER: self._customer,
+            EntityName.JOURNAL_ENTRY: self._entry,
+        }[batch.entity]
+        rendered: list[tuple[PushOp, _Rendered]] = []
+        for op in ops:
+            try:
+                rendered.append((op, render(op)))
+            except RecordRejected as error:
+                results[op.delivery_id] = _rejected(op, error)
+        if batch.entity in _DOCUMENTS:
+            return self._with_unique_names(rendered, results)
+        return rendered
+
+    def _with_unique_names(
+        self, rendered: Sequence[tuple[PushOp, _Rendered]], results: dict[str, PushResult]
+    ) -> list[tuple[PushOp, _Rendered]]:
+        """Refuses a document whose number belongs to another record: EBP could not tell them apart."""
+        owners = {
+            name: (found.record["key"], found.entity)
+            for name, found in self._ledger.named("document", (r.name for _, r in rendered)).items()
+        }
+        kept: list[tuple[PushOp, _Rendered]] = []
+        for op, record in rendered:
+            owner = owners.setdefault(record.name, (op.natural_key, op.entity.value))
+            if owner == (op.natural_key, op.entity.value):
+                kept.append((op, record))
+                continue
+            results[op.delivery_id] = PushResult(
+                op.delivery_id,
+                "rejected",
+                reason=f"{op.natural_key}: the number {record.name} was given to {owner[1]} {owner[0]}",
+                field="number",
+                hint="Set document_prefix and credit_note_prefix of the EBP connection so that channels "
+                "differ.",
+            )
+        return kept
+
+    def _hand_over(self, batch: PushBatch, written: Sequence[tuple[PushOp, _Rendered]]) -> None:
+        outputs, space = self._outputs(batch.entity, [r for _, r in written])
+        totals = {
+            "records": str(len(written)),
+            "amount": str(sum((r.amount for _, r in written), Decimal("0.00"))),
+        }
+        records = [Record(op.natural_key, op.content_hash, r.name, r.facts) for op, r in written]
+        handover = Handover(batch.id, batch.entity.value, records, outputs, totals, (space,))
+        receipt = self._ledger.hand_over(handover)
+        self._ctx.logger.info(
+            "%s: %d %s record(s) handed over in %s",
+            self._ctx.connection,
+            len(written),
+            batch.entity.value,
+            receipt["files"][-1]["name"],
+        )
+
+    def _outputs(self, entity: EntityName, written: Sequence[_Rendered]) -> tuple[list[Output], str]:
+        parts = [r.part for r in written]
+        if entity in _DOCUMENTS:
+            sign = credit_notes.credit_note_sign() if entity is EntityName.REFUND else 1
+            data = documents.document_file(parts, self._config, sign=sign)
+            return [Output("import", _STEMS[entity], ".CSV", data)], "document"
+        if entity is EntityName.CUSTOMER:
+            return [
+                Output("import", _STEMS[entity], ".CSV", customers.customer_file(parts, self._config))
+            ], "customer"
+        return self._books(written), "piece:{file}"
+
+    def _books(self, written: Sequence[_Rendered]) -> list[Output]:
+        config = self._config
+        taken: dict[str, str] = {}
+        for record in written:
+            record.name = entries.unique_piece(record.part, taken, config.piece_length)
+            taken[record.name] = record.part.key
+        data = entries.ecritures_file([(r.name, r.part) for r in written], config)
+        faults = entries.check_ecritures(
+            data,
+            with_auto_label=config.with_auto_label,
+            account_length=config.account_length,
+            piece_length=config.piece_length,
+            label_length=config.entry_label_length,
+            charset=config.charset,
+        )
+        if faults:
+            raise ContractViolation(
+                f"{self._ctx.connection}: the file of entries is wrong and was not handed over: {faults[0]}",
+                hint="This is a defect of Comptoir: report it with the batch's entries.",
+            )
+        books = Output("compta", "ECRITURES", ".TXT", data, plain=True)
+        if not config.accounts_file:
+            return [books]
+        accounts = entries.comptes_file([r.part for r in written], config)
+        return [Output("compta", "COMPTES", ".TXT", accounts, plain=True), books]
+
+    # -- one record ----------------------------------------------------------------------------------------
+
+    def _order(self, op: PushOp) -> _Rendered:
+        document = documents.order_document(
+            op.payload, self._config, company_currency=self._ctx.company.currency, record=op.natural_key
+        )
+        facts = {
+            "customer": document.customer,
+            "total": str(document.total),
+            "rates": document.gross_by_rate(),
+        }
+        return _Rendered(document.number, document.total, facts, document.remarks, document)
+
+    def _orders_of(self, ops: Sequence[PushOp]) -> dict[str, Mapping[str, Any]]:
+        """What the receipts remember of the orders that these refunds belong to, by document number."""
+        wanted = {words(op.payload.get("order_document")) for op in ops} - {""}
+        return {name: found.record for name, found in self._ledger.named("document", wanted).items()}
+
+    def _refund(self, op: PushOp, orders: Mapping[str, Mapping[str, Any]]) -> _Rendered:
+        order = orders.get(words(op.payload.get("order_document")))
+        default = self._config.default_customer
+        if order is None and default is None:
+            raise RecordRejected(
+                f"{op.natural_key}: its order {op.payload.get('order_number')} was not handed over here, "
+                "so the "
+                "customer is not known",
+                record=op.natural_key,
+                field="order_number",
+                code="missing_party",
+                hint="Hand the order over first, or set default_customer of the EBP connection.",
+            )
+        customer = str(order["customer"]) if order else default.code if default else ""
+        document = credit_notes.refund_document(
+            op.payload,
+            self._config,
+            company_currency=self._ctx.company.currency,
+            record=op.natural_key,
+            customer=customer,
+            gross_by_rate=order["rates"] if order else {},
+        )
+        facts = {"customer": customer, "total": str(document.total)}
+        return _Rendered(document.number, document.total, facts, document.remarks, document)
+
+    def _customer(self, op: PushOp) -> _Rendered:
+        card = customers.customer_card(op.payload, self._config, record=op.natural_key)
+        return _Rendered(card.code, Decimal(0), {}, card.remarks, card)
+
+    def _entry(self, op: PushOp) -> _Rendered:
+        entry = entries.journal_entry(
+            op.payload, self._config, company_currency=self._ctx.company.currency, record=op.natural_key
+        )
+        return _Rendered(entry.piece, entry.total, {"total": str(entry.total)}, entry.remarks, entry)
+
+    # -- probe ---------------------------------------------------------------------------------------------
+
+    def probe(self, batch: PushBatch) -> Sequence[Probe]:
+        """Present: the record is in a committed batch, this one or an earlier one, with this content. Else
+        absent.
+
+        Before it answers, an interrupted publication is finished: what has a receipt will be visible.
+        `unknown` when the same key was handed over with another content: a person decides.
+        """
+        with self._ledger.locked():
+            known = self._ledger.known(batch.entity.value, (op.natural_key for op in batch.ops))
+        probes = []
+        for op in batch.ops:
+            earlier = known.get(op.natural_key)
+            if earlier is None or (self._may_change(op) and earlier.content_hash != digest(op.content_hash)):
+                probes.append(Probe(op.delivery_id, "absent"))
+            elif earlier.content_hash == digest(op.content_hash):
+                probes.append(Probe(op.delivery_id, "present"))
+            else:
+                probes.append(Probe(op.delivery_id, "unknown"))
+        return probes
+
+    # -- acknowledgements ----------------------------------------------------------------------------------
+
+    def acknowledgements(self) -> Iterator[tuple[str, Sequence[Acknowledgement]]]:
+        """Reports dropped into `ack/`, oldest first; unusable ones are moved to `ack/rejected/` with the
+        reason.
+        """
+        with storage_errors(self._ctx.base_dir, self._ctx.connection):
+            waiting = reports.reports_in(self._ack)
+        for path in waiting:
+            report = self._read(path)
+            if report is not None:
+                yield report.name, [ack for _, ack in self._words(report)]
+
+    def acknowledged(self, report: str) -> None:
+        """Files the report away under `ack/done/`; refused records may be handed over again, corrected.
+
+        A report that is gone or has changed since it was read stays as it is: its words are read again.
+        """
+        path = self._ack / report
+        if Path(report).name != report or not path.is_file():
+            return
+        read = self._read(path)
+        if read is None or self._unfinished.get(report) != read.sha256:
+            return
+        with self._ledger.locked():
+            for batch, ack in self._words(read):
+                if ack.outcome == "rejected":
+                    self._ledger.release(ack.entity.value, ack.natural_key, batch)
+            self._file_away(path, "done", read.sha256)
+        self._unfinished.pop(report, None)
+
+    def _read(self, path: Path) -> reports.Report | None:
+        """The report, None when it is refused (and moved away) or still being written."""
+        config = self._config
+        with storage_errors(self._ctx.base_dir, self._ctx.connection):
+            try:
+                report = reports.read_report(path, charset=config.charset, max_bytes=config.ack_max_bytes)
+            except FileNotFoundError:
+                return None
+            except reports.UnreadableReport as error:
+                self._refuse_report(path, str(error))
+                return None
+        self._unfinished[path.name] = report.sha256
+        return report
+
+    def _refuse_report(self, path: Path, reason: str) -> None:
+        self._ctx.logger.warning(
+            "%s: the report %s cannot be used: %s", self._ctx.connection, path.name, reason
+        )
+        stamp = hashlib.sha256(f"{path.name} {path.stat().st_mtime_ns}".encode()).hexdigest()
+        target = self._file_away(path, "rejected", stamp)
+        self._ledger.disk.replace(
+            target.with_name(f"{target.name}.reason"), f"{path.name}: {reason}\n".encode()
+        )
+
+    def _file_away(self, path: Path, folder: str, fingerprint: str) -> Path:
+        """Moves a report into a sub-folder of `ack/`, never over another one."""
+        with storage_errors(self._ctx.base_dir, self._ctx.connection):
+            target = self._ack / folder
+            if not target.is_dir():
+                self._ledger.disk.make_folder(target)
+            final = target / path.name
+            if final.exists():
+                final = target / f"{path.stem}-{fingerprint[:12]}{path.suffix}"
+            self._ledger.disk.move(path, final)
+            self._ledger.disk.sync_folder(target)
+            self._ledger.disk.sync_folder(self._ack)
+            return final
+
+    def _words(self, report: reports.Report) -> list[tuple[str, Acknowledgement]]:
+        """Batch and acknowledgement of each record of ours that the report names; others are passed over."""
+        by_space: dict[str, dict[str, tuple[bool, str | None, str | None]]] = {}
+        for row in report.rows:
+            if isinstance(row, reports.ListedDocument):
+                by_space.setdefault("document", {})[row.document] = (True, row.ebp_number, None)
+            else:
+                by_space.setdefault(_space(row.file), {})[row.name] = (
+                    row.accepted,
+                    None,
+                    row.reason or "refused",
+                )
+        said: list[tuple[str, Acknowledgement]] = []
+        for space, rows in by_space.items():
+            for name, found in self._ledger.named(space, rows).items():
+                accepted, number, reason = rows[name]
+                entity, key = EntityName(found.entity), str(found.record["key"])
+                if accepted:
+                    said.append((found.batch, Acknowledgement(entity, key, "accepted", external_id=number)))
+                else:
+                    said.append((found.batch, Acknowledgement(entity, key, "rejected", reason=reason)))
+        return said
+
+
+def _space(file: str) -> str:
+    """The name space of the records in a file of ours."""
+    name = file.replace("\\", "/").rpartition("/")[2].upper()
+    if name.startswith("CLIENTS"):
+        return "customer"
+    return f"piece:compta/{name}" if name.startswith("ECRITURES") else "document"
+
+
+def _rejected(op: PushOp, error: RecordRejected) -> PushResult:
+    return PushResult(op.delivery_id, "rejected", reason=error.message, field=error.field, hint=error.hint)
