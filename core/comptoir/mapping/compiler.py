@@ -18,9 +18,7 @@ from comptoir.mapping.source import Located, MappingSource, Problems
 
 __all__ = ["Compiled", "compile_mapping"]
 
-_CONTEXT = re.compile(
-    r"^(connection|channel|company\.(name|country|currency|time_zone|siren)|config\.[a-z_]+)$"
-)
+_CONTEXT = re.compile(r"^(connection|channel|company\.(name|country|currency|time_zone|siren)|config\.[a-z_]+)$")
 _PICK = re.compile(r"^([^\[\]]+)\[([^=\]]+)=([^\]]*)\]$")
 _SOURCES = ("from", "const", "context", "call", "index", "object", "each", "list", "chain")
 _MODIFIERS = {"as", "table", "default", "on", "with", "fields", "value", "skip_if_empty", "object", "from"}
@@ -98,9 +96,7 @@ class _Writer:
         if not isinstance(fields, Located):
             self.problems.add(self.source.tree, "mapping", "a mapping needs `fields`")
             return ""
-        root = _Scope(
-            "r", None if self.reads_dicts else self.model, self.schema if self.reads_dicts else None, None
-        )
+        root = _Scope("r", None if self.reads_dicts else self.model, self.schema if self.reads_dicts else None, None)
         target = self.model if self.reads_dicts else None
         target_schema = None if self.reads_dicts else self.schema
         body = self._object(fields, root, target, target_schema, "")
@@ -126,9 +122,7 @@ class _Writer:
             expression = self._rule(fields, name, rule, scope, annotation, inner_schema, where)
             if isinstance(rule, Located) and rule.get("on") is not None:
                 if rule["on"] != "create" or self.reads_dicts:
-                    self.problems.add(
-                        rule, "on", "`on: create` is the only condition, and only in `out` mappings"
-                    )
+                    self.problems.add(rule, "on", "`on: create` is the only condition, and only in `out` mappings")
                 conditional.append(f"**({{{name!r}: {expression}}} if creating else _E)")
             else:
                 parts.append(f"{name!r}: {expression}")
@@ -138,9 +132,7 @@ class _Writer:
                     self.problems.add(fields, None, f"{target.__name__}.{name} is required and not mapped")
         return "{" + ", ".join([*parts, *conditional]) + "}"
 
-    def _rule(
-        self, owner: Located, key: Any, rule: Any, scope: _Scope, annotation: Any, schema: Any, path: str
-    ) -> str:
+    def _rule(self, owner: Located, key: Any, rule: Any, scope: _Scope, annotation: Any, schema: Any, path: str) -> str:
         if isinstance(rule, str):
             return self._leaf(path, self._path(owner, key, rule, scope))
         if not isinstance(rule, Located):
@@ -150,9 +142,7 @@ class _Writer:
         if "object" in kinds and "from" in kinds:
             kinds.remove("from")
         if len(kinds) != 1:
-            self.problems.add(
-                owner, key, f"a rule needs exactly one of {', '.join(_SOURCES)}; found {kinds or 'none'}"
-            )
+            self.problems.add(owner, key, f"a rule needs exactly one of {', '.join(_SOURCES)}; found {kinds or 'none'}")
             return "None"
         for word in rule:
             if word not in _SOURCES and word not in _MODIFIERS:
@@ -233,10 +223,7 @@ class _Writer:
         if not isinstance(rule[kind], list):
             self.problems.add(rule, kind, f"`{kind}` is a list of rules")
             return "[]"
-        parts = [
-            self._rule(rule, kind, r, scope, _MISSING, None, f"{path}[{n}]")
-            for n, r in enumerate(rule[kind], 1)
-        ]
+        parts = [self._rule(rule, kind, r, scope, _MISSING, None, f"{path}[{n}]") for n, r in enumerate(rule[kind], 1)]
         if kind == "chain":
             return "[" + ", ".join(f"*({p} or ())" for p in parts) + "]"
         name = self._name("v")
@@ -266,9 +253,7 @@ class _Writer:
         name = str(rule["call"])
         function = self.functions.get(name)
         if function is None:
-            self.problems.add(
-                rule, "call", f"unknown function {name!r}; known: {', '.join(sorted(self.functions))}"
-            )
+            self.problems.add(rule, "call", f"unknown function {name!r}; known: {', '.join(sorted(self.functions))}")
             return "None"
         arguments = rule.get("with", [])
         if not isinstance(arguments, list):
@@ -290,15 +275,11 @@ class _Writer:
         finally:
             self.traced = was
 
-    def _modify(
-        self, rule: Located, expression: str, given: type | None, annotation: Any
-    ) -> tuple[str, type | None]:
+    def _modify(self, rule: Located, expression: str, given: type | None, annotation: Any) -> tuple[str, type | None]:
         if "as" in rule:
             conversion = rule["as"]
             if conversion not in CONVERSIONS:
-                self.problems.add(
-                    rule, "as", f"unknown conversion {conversion!r}; known: {', '.join(CONVERSIONS)}"
-                )
+                self.problems.add(rule, "as", f"unknown conversion {conversion!r}; known: {', '.join(CONVERSIONS)}")
                 return expression, None
             self.names[f"_c_{conversion}"] = CONVERSIONS[conversion]
             expression, given = f"_c_{conversion}({expression})", CONVERSION_TYPES[conversion]
@@ -310,11 +291,7 @@ class _Writer:
                 self.problems.add(rule, "default", f"the default {default!r} does not fit: {why}")
             name = self._name("v")
             expression = f"({name} if ({name} := {expression}) not in (None, '') else {default!r})"
-        if (
-            "const" in rule
-            and annotation is not _MISSING
-            and (why := shapes.reject_value(annotation, rule["const"]))
-        ):
+        if "const" in rule and annotation is not _MISSING and (why := shapes.reject_value(annotation, rule["const"])):
             self.problems.add(rule, "const", f"the constant {rule['const']!r} does not fit: {why}")
         return expression, given
 
@@ -322,9 +299,7 @@ class _Writer:
         name = str(rule["table"])
         table = self.tables.get(name)
         if not isinstance(table, Located):
-            self.problems.add(
-                rule, "table", f"there is no table {name!r}; known: {', '.join(map(str, self.tables))}"
-            )
+            self.problems.add(rule, "table", f"there is no table {name!r}; known: {', '.join(map(str, self.tables))}")
             return "None"
         for key, value in table.items():
             if annotation is not _MISSING and (why := shapes.reject_value(annotation, value)):
@@ -368,9 +343,7 @@ class _Writer:
             if model is not None:
                 annotation = shapes.attribute(model, name) if isinstance(model, type) else None
                 if annotation is None:
-                    self.problems.add(
-                        owner, key, f"{getattr(model, '__name__', model)} has no {name!r} (in {path!r})"
-                    )
+                    self.problems.add(owner, key, f"{getattr(model, '__name__', model)} has no {name!r} (in {path!r})")
                     return "None"
             else:
                 self.problems.add(owner, key, f"{path!r}: {name!r} is no object")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from collections.abc import Callable, Iterable, Mapping as AnyMapping
+from collections.abc import Callable, Iterable
+from collections.abc import Mapping as AnyMapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from comptoir.model.base import Canonical
 from comptoir.model.refs import EntityName
 from comptoir.model.registry import ENTITY_MODELS
 
-__all__ = ["Mapping", "find_files", "load_mapping"]
+__all__ = ["Mapping", "find_files", "load_mapping", "validate"]
 
 
 class Mapping:
@@ -110,9 +111,7 @@ def _words(fault: Exception) -> str:
 def _invalid(name: str, error: ValidationError) -> MappingError:
     problems = error.errors(include_url=False, include_context=False)
     first = problems[0]
-    path = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(
-        "."
-    )
+    path = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
     more = f" ({len(problems) - 1} more fields are at fault)" if len(problems) > 1 else ""
     given = first.get("input")
     shown = "" if given is None or isinstance(given, (dict, list)) else f" (given: {str(given)[:60]!r})"
@@ -122,6 +121,14 @@ def _invalid(name: str, error: ValidationError) -> MappingError:
         hint=f"Correct the record at its source, or change {name} and retry.",
         code="invalid_value",
     )
+
+
+def validate(model: type[Canonical], data: Any) -> Canonical:
+    """Canonical data as a model; MappingError with the field path when it is none."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise _invalid(model.__name__, error) from error
 
 
 def find_files(platform: str, entity: str, direction: str, folders: Iterable[Path]) -> list[Path]:
@@ -164,9 +171,7 @@ def _schema(source: MappingSource) -> dict[str, Any] | None:
         return None
     path = source.folder / str(name)
     if not path.is_file():
-        raise ConfigError(
-            f"{source.name}: the schema {name!r} is not beside the mapping", code="mapping_file"
-        )
+        raise ConfigError(f"{source.name}: the schema {name!r} is not beside the mapping", code="mapping_file")
     loaded: dict[str, Any] = orjson.loads(path.read_bytes())
     return loaded
 
@@ -178,8 +183,6 @@ def _functions(source: MappingSource) -> dict[str, Callable[..., Any]]:
     try:
         module = importlib.import_module(str(name))
     except ImportError as error:
-        raise ConfigError(
-            f"{source.name}: cannot load the functions {name!r}: {error}", code="mapping_file"
-        ) from error
+        raise ConfigError(f"{source.name}: cannot load the functions {name!r}: {error}", code="mapping_file") from error
     found: dict[str, Callable[..., Any]] = module.FUNCTIONS
     return found

@@ -69,11 +69,7 @@ def accepts_type(annotation: Any, given: type) -> bool:
             if given is str:
                 return True
             continue
-        if (
-            issubclass(given, origin)
-            or (origin is Decimal and given is int)
-            or (origin is date and given is datetime)
-        ):
+        if issubclass(given, origin) or (origin is Decimal and given is int) or (origin is date and given is datetime):
             return not (given is bool and origin is int)
     return False
 

@@ -12,7 +12,7 @@ import yaml
 
 from comptoir.errors import ConfigError
 
-__all__ = ["Problem", "Problems", "Located", "MappingSource", "merge", "read"]
+__all__ = ["Located", "MappingSource", "Problem", "Problems", "merge", "read"]
 
 _NAME = re.compile(r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*\.(in|out)$")
 _TOP_KEYS = {"mapping", "version", "schema", "functions", "tables", "fields", "extends"}
@@ -82,9 +82,7 @@ def read(path: Path, *, shown_as: str | None = None) -> MappingSource:
     shown = shown_as or path.name
     text = path.read_text(encoding="utf-8")
     try:
-        node = yaml.compose(
-            text, Loader=yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader
-        )
+        node = yaml.compose(text, Loader=yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{shown}:{line}: {error.problem}", code="mapping_file") from None

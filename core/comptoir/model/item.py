@@ -22,6 +22,7 @@ from comptoir.model.base import (
 from comptoir.model.money import PriceBasis
 
 __all__ = [
+    "UNIT_PIECE",
     "AttributeDef",
     "AttributeValue",
     "Category",
@@ -34,7 +35,6 @@ __all__ = [
     "Price",
     "PriceList",
     "Product",
-    "UNIT_PIECE",
 ]
 
 #: UN/ECE Recommendation 20: one piece.
@@ -113,9 +113,7 @@ class Item(Canonical):
     """A variant that can be bought: the unit of stock. SKU and GTIN are keys to match by, not identity."""
 
     external_id: Code
-    product_id: Code | None = Field(
-        default=None, description="The product it is a variant of, when it has one"
-    )
+    product_id: Code | None = Field(default=None, description="The product it is a variant of, when it has one")
     sku: Code | None = None
     gtins: tuple[Code, ...] = ()
     name: Text

@@ -139,7 +139,7 @@ class VatCategory(enum.StrEnum):
     AE = "AE"
     K = "K"
     G = "G"
-    O = "O"
+    O = "O"  # noqa: E741 - the code list's own name
     L = "L"
     M = "M"
     B = "B"

@@ -137,9 +137,7 @@ class OrderLine(Canonical):
     position: int
     kind: ItemKind = ItemKind.STOCK
     item_id: Code | None = Field(default=None, description="External id of the item on the channel")
-    sku: Code | None = Field(
-        default=None, description="None: a placeholder line, the item is unknown or deleted"
-    )
+    sku: Code | None = Field(default=None, description="None: a placeholder line, the item is unknown or deleted")
     gtin: Code | None = None
     name: Text
     quantity: Quantity

@@ -91,9 +91,7 @@ class Address(Canonical):
     @property
     def is_empty(self) -> bool:
         """No place and no name: the source sent an empty block."""
-        return not (
-            self.lines or self.city or self.postcode or self.company or self.last_name or self.first_name
-        )
+        return not (self.lines or self.city or self.postcode or self.company or self.last_name or self.first_name)
 
 
 def address_hash(address: Address) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import psycopg
@@ -57,7 +57,7 @@ class Session:
             for row in rows:
                 write(row)
 
-    def transaction(self) -> psycopg.Transaction:
+    def transaction(self) -> AbstractContextManager[psycopg.Transaction]:
         """A transaction (a savepoint inside another)."""
         return self._connection.transaction()
 
@@ -121,7 +121,9 @@ class Database:
         except (psycopg.OperationalError, errors.AdminShutdown) as error:
             if isinstance(error, errors.LockNotAvailable | errors.DeadlockDetected | errors.SerializationFailure):
                 raise DatabaseUnavailable(
-                    f"another worker is in the way: {error.diag.message_primary}", code="lock", hint="Run again."
+                    f"another worker is in the way: {error.diag.message_primary}",
+                    code="lock",
+                    hint="Run again.",
                 ) from error
             self.close()
             raise unavailable(error) from error

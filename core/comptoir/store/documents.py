@@ -286,10 +286,27 @@ class Documents:
         }[entity]
         return loader(wanted)
 
+    def orders_before_cutover(self, connection: str, external_ids: Iterable[str]) -> set[str]:
+        """Which of these orders belong to the time before the cutover."""
+        rows = self._session.rows(
+            "select external_id from sales_order where connection = %s and external_id = any(%s) and before_cutover",
+            (connection, list(external_ids)),
+        )
+        return {row[0] for row in rows}
+
+    def order_ids(self, connection: str, external_ids: Iterable[str]) -> list[UUID]:
+        """Ids of orders by their external ids."""
+        rows = self._session.rows(
+            "select id from sales_order where connection = %s and external_id = any(%s)",
+            (connection, list(external_ids)),
+        )
+        return [row[0] for row in rows]
+
     def refunds_of(self, connection: str, order_ids: Sequence[str]) -> dict[str, list[Stored]]:
         """The refunds of orders, by the orders' external ids, oldest first."""
         found = self._session.rows(
-            "select id from refund where connection = %s and order_external_id = any(%s)", (connection, list(order_ids))
+            "select id from refund where connection = %s and order_external_id = any(%s)",
+            (connection, list(order_ids)),
         )
         grouped: dict[str, list[Stored]] = defaultdict(list)
         for stored in self._load_refunds([row[0] for row in found]).values():

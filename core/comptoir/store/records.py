@@ -81,7 +81,8 @@ class RawRecords:
     def count(self, connection: str, entity: EntityName) -> int:
         """How many records of this kind are known."""
         row = self._session.row(
-            "select count(*) from raw_record where connection = %s and entity = %s", (connection, entity.value)
+            "select count(*) from raw_record where connection = %s and entity = %s",
+            (connection, entity.value),
         )
         return int(row[0]) if row else 0
 
@@ -133,12 +134,23 @@ class Bindings:
                     "insert into binding (id, record_id, connection, entity, external_id, state, natural_key, "
                     "confirmed_hash, first_seen, last_seen) values (%s, %s, %s, %s, %s, 'linked', %s, %s, %s, %s) "
                     "on conflict (connection, entity, external_id, role) where state <> 'tombstone' do nothing",
-                    (binding_id, record_id, connection, entity, external_id, natural_key, content_hash, at, at),
+                    (
+                        binding_id,
+                        record_id,
+                        connection,
+                        entity,
+                        external_id,
+                        natural_key,
+                        content_hash,
+                        at,
+                        at,
+                    ),
                 )
 
     def any_on(self, connection: str, entity: EntityName) -> bool:
         """Whether anything of this kind was ever confirmed on a connection."""
         row = self._session.row(
-            "select exists (select 1 from binding where connection = %s and entity = %s)", (connection, entity.value)
+            "select exists (select 1 from binding where connection = %s and entity = %s)",
+            (connection, entity.value),
         )
         return bool(row and row[0])

@@ -174,13 +174,14 @@ class Quarantine:
         query = f"select {_PARKED} from quarantine where state = 'open' order by first_seen limit %s"
         return [Parked(*row) for row in self._session.rows(query, (limit,))]
 
-    def get(self, prefix: str) -> list[Parked]:
-        """The rows whose id begins so, or whose external id is that."""
+    def get(self, record: str) -> list[Parked]:
+        """The rows whose id ends so, or whose external id is that, newest first."""
         query = (
-            f"select {_PARKED} from quarantine where id::text like %s or external_id = %s order by last_seen desc limit 20"
+            f"select {_PARKED} from quarantine where id::text like %s or external_id = %s "
+            "order by last_seen desc limit 20"
         )
-        pattern = prefix.replace("\\", "").replace("%", "").replace("_", "") + "%"
-        return [Parked(*row) for row in self._session.rows(query, (pattern, prefix))]
+        pattern = "%" + "".join(c for c in record if c.isalnum() or c == "-")
+        return [Parked(*row) for row in self._session.rows(query, (pattern, record))]
 
     def count_open(self) -> int:
         """How many records wait."""

@@ -65,7 +65,9 @@ class Vault:
         try:
             return zlib.decompress(self._cipher(key_id).decrypt(sealed[:_NONCE], sealed[_NONCE:], None))
         except InvalidTag:
-            raise ConfigError("a stored payload does not match its key: it was changed, or the key was", code="key") from None
+            raise ConfigError(
+                "a stored payload does not match its key: it was changed, or the key was", code="key"
+            ) from None
 
     def _cipher(self, key_id: str) -> AESGCM:
         cipher = self._ciphers.get(key_id)

@@ -17,7 +17,10 @@ depends_on = None
 # SQL takes the time from one settable function, so that the simulation's clock rules the database too.
 FUNCTIONS = """
 create function comptoir_now() returns timestamptz language sql stable as $$
-  select coalesce(nullif(current_setting('comptoir.now', true), '')::timestamptz, clock_timestamp())
+  select coalesce(
+    nullif(current_setting('comptoir.now', true), '')::timestamptz,
+    clock_timestamp() -- ports: the settable function falls back on the real clock
+  )
 $$;
 
 create function comptoir_raw_partition(month date) returns void language plpgsql as $$

@@ -1,0 +1,308 @@
+"""The only wiring: settings, connectors, database, ports -> a Hub."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from comptoir.app.booking import check_booking
+from comptoir.app.config import ConfigFile, Settings, load_with_file
+from comptoir.app.connectors import load_connector
+from comptoir.app.credentials import EnvSecrets
+from comptoir.app.system import SystemClock, SystemIds, SystemRandom, SystemTransport, ThreadTasks
+from comptoir.domain.accounts import AccountMap
+from comptoir.engine.hub import Hub, Link, Route
+from comptoir.engine.ports import Ports, Secrets
+from comptoir.errors import ConfigError
+from comptoir.mapping import Mapping as RecordMapping
+from comptoir.mapping import load_mapping
+from comptoir.model.refs import EntityName
+from comptoir.paths import mappings_dir
+from comptoir.sdk.http import HttpClient
+from comptoir.sdk.protocols import Company, Connector, ConnectorContext, Credentials
+from comptoir.store.database import Database
+from comptoir.store.vault import Vault
+
+__all__ = [
+    "Installation",
+    "check_installation",
+    "company_of",
+    "connector_of",
+    "database_url",
+    "home_of",
+    "mapping_folders",
+    "open_hub",
+    "open_installation",
+    "system_ports",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """A configuration whose every part was checked, before anything is opened."""
+
+    settings: Settings
+    file: ConfigFile
+    classes: Mapping[str, type[Connector]]
+    configs: Mapping[str, Any]
+    accounts: AccountMap
+
+    @property
+    def base_dir(self) -> Path:
+        """Relative paths of the configuration start here."""
+        return self.settings.path.parent
+
+    @property
+    def home(self) -> Path:
+        """Where the installation keeps its data."""
+        return home_of(self.settings.path)
+
+
+def home_of(config: Path) -> Path:
+    """`.comptoir` beside the configuration."""
+    return config.resolve().parent / ".comptoir"
+
+
+def system_ports(secrets: Secrets | None = None) -> Ports:
+    """The real ports."""
+    return Ports(
+        clock=SystemClock(),
+        ids=SystemIds(),
+        random=SystemRandom(),
+        tasks=ThreadTasks(),
+        transport=SystemTransport(),
+        secrets=secrets or EnvSecrets(os.environ),
+    )
+
+
+def check_installation(config: Path) -> Installation:
+    """Reads and checks everything that needs neither database nor remote. ConfigError with file, line and key."""
+    settings, file = load_with_file(config)
+    classes: dict[str, type[Connector]] = {}
+    configs: dict[str, Any] = {}
+    for name, connection in settings.connections.items():
+        try:
+            classes[name] = load_connector(connection.connector)
+        except ConfigError as error:
+            raise file.error(("connections", name, "connector"), error.message, error.hint) from None
+        configs[name] = _connector_config(file, name, classes[name], connection.own)
+    manifests = {name: cls.manifest for name, cls in classes.items()}
+    for name, route in settings.routes.items():
+        for source in route.sources:
+            if source != "hub" and not _can(manifests[source].entities.get(route.entity), "pull"):
+                raise file.error(
+                    ("routes", name, "from"),
+                    f"{source} ({manifests[source].name}) cannot give {route.entity.value}; it gives: "
+                    + _listed(manifests[source], "pull"),
+                )
+        for target in route.targets:
+            if not _can(manifests[target].entities.get(route.entity), "push"):
+                raise file.error(
+                    ("routes", name, "to"),
+                    f"{target} ({manifests[target].name}) cannot take {route.entity.value}; it takes: "
+                    + _listed(manifests[target], "push"),
+                )
+        if route.sources == ("hub",) and route.entity is not EntityName.JOURNAL_ENTRY:
+            raise file.error(
+                ("routes", name, "entity"),
+                f'the hub derives no {route.entity.value}; allowed with from = "hub": journal_entry',
+            )
+    check_booking(settings, file, manifests)
+    return Installation(settings, file, classes, configs, _accounts(settings, file))
+
+
+def _can(capability: Any, verb: str) -> bool:
+    return bool(capability is not None and getattr(capability, verb))
+
+
+def _listed(manifest: Any, verb: str) -> str:
+    return ", ".join(e.value for e, c in manifest.entities.items() if getattr(c, verb)) or "nothing"
+
+
+def _connector_config(file: ConfigFile, name: str, connector: type[Connector], own: dict[str, Any]) -> Any:
+    try:
+        return connector.config_model.model_validate(own)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        key = [str(part) for part in problem["loc"]]
+        allowed = ", ".join(["connector", "cutover", "invoicing", *connector.config_model.model_fields])
+        message = {
+            "missing": "this setting is missing",
+            "extra_forbidden": f"unknown setting; allowed: {allowed}",
+        }.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+        raise file.error(("connections", name, *key), message) from None
+
+
+def _accounts(settings: Settings, file: ConfigFile) -> AccountMap:
+    try:
+        accounts = AccountMap.model_validate(settings.accounting)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        key = ["accounting", *(str(part) for part in problem["loc"])]
+        raise file.error(key, problem["msg"].removeprefix("Value error, ")) from None
+    return accounts.for_company(country=settings.company.country, currency=settings.company.currency)
+
+
+@contextmanager
+def open_hub(
+    config: Path | str,
+    *,
+    ports: Ports | None = None,
+    secrets: Secrets | None = None,
+    connectors: Callable[[str], Connector] | None = None,
+    log: Callable[[str], None] | None = None,
+) -> Iterator[Hub]:
+    """A ready Hub: its database runs and is migrated. Closed, and the embedded server let go, at the end.
+
+    Raises ConfigError, DatabaseUnavailable.
+    """
+    installation = check_installation(Path(config))
+    with open_installation(installation, ports=ports, secrets=secrets, connectors=connectors, log=log) as hub:
+        yield hub
+
+
+@contextmanager
+def open_installation(
+    installation: Installation,
+    *,
+    ports: Ports | None = None,
+    secrets: Secrets | None = None,
+    connectors: Callable[[str], Connector] | None = None,
+    log: Callable[[str], None] | None = None,
+) -> Iterator[Hub]:
+    """Like `open_hub`, for a configuration that was checked already."""
+    real = ports or system_ports(secrets)
+    with database_url(installation.home, log) as url:
+        from comptoir.store.schema import upgrade
+
+        before = upgrade(url)
+        if before is None and log is not None:
+            log("The database was created.")
+        database = Database(url)
+        try:
+            yield _hub(installation, real, database, connectors)
+        finally:
+            database.close()
+
+
+@contextmanager
+def database_url(home: Path, log: Callable[[str], None] | None = None) -> Iterator[str]:
+    """The URL of the store: COMPTOIR_DATABASE_URL, else the embedded server, held for the block."""
+    url = os.environ.get("COMPTOIR_DATABASE_URL")
+    if url:
+        yield url
+        return
+    from comptoir.store.embedded import EmbeddedServer
+
+    if log is not None and not (home / "pg").exists():
+        log("Preparing the embedded PostgreSQL (first use only) ...")
+    with EmbeddedServer.acquire(home) as server:
+        server.ensure_database("comptoir")
+        yield server.url("comptoir")
+
+
+def _hub(
+    installation: Installation,
+    ports: Ports,
+    database: Database,
+    connectors: Callable[[str], Connector] | None,
+) -> Hub:
+    settings = installation.settings
+    company = company_of(installation)
+    opened: dict[str, Connector] = {}
+
+    def opener(name: str) -> Callable[[], Connector]:
+        def open_connector() -> Connector:
+            if name not in opened:
+                opened[name] = (
+                    connectors(name) if connectors is not None else connector_of(installation, name, company, ports)
+                )
+            return opened[name]
+
+        return open_connector
+
+    links = {}
+    for name, connection in settings.connections.items():
+        manifest = installation.classes[name].manifest
+        config = installation.configs[name]
+        if hasattr(config, "pages_in_flight"):
+            manifest = manifest.model_copy(update={"pages_in_flight": config.pages_in_flight})
+        links[name] = Link(
+            name=name,
+            manifest=manifest,
+            settings=config.model_dump(),
+            cutover=connection.cutover,
+            invoicing=connection.invoicing,
+            open=opener(name),
+        )
+    routes = {
+        name: Route(name, r.entity, r.sources, r.targets, r.schedule, r.triggers) for name, r in settings.routes.items()
+    }
+    folders = mapping_folders(installation)
+
+    def load(platform: str, entity: EntityName, direction: str) -> RecordMapping:
+        return load_mapping(platform, entity.value, direction, folders)
+
+    home = installation.home
+    return Hub(
+        ports=ports,
+        database=database,
+        vault=Vault.open(home, os.environ.get("COMPTOIR_RAW_KEY"), ports.random.bytes),
+        company=company,
+        links=links,
+        routes=routes,
+        accounts=installation.accounts,
+        load_mapping=load,
+    )
+
+
+def company_of(installation: Installation) -> Company:
+    """The merchant as connectors see him."""
+    company = installation.settings.company
+    return Company(
+        name=company.name,
+        country=company.country,
+        currency=company.currency,
+        siren=company.siren,
+        time_zone=company.zone,
+    )
+
+
+def mapping_folders(installation: Installation) -> list[Path]:
+    """Where mappings are looked for: the merchant's, the repository's, then the connectors' own packages."""
+    from importlib import resources
+
+    packages = {cls.__module__.split(".")[0] for cls in installation.classes.values()}
+    own = [Path(str(resources.files(package) / "mappings")) for package in sorted(packages)]
+    return [installation.base_dir / "mappings", mappings_dir(), *own]
+
+
+def connector_of(installation: Installation, name: str, company: Company, ports: Ports) -> Connector:
+    """One connector with its context."""
+    credentials = ports.secrets.get(name) or Credentials()
+    cls = installation.classes[name]
+    context = ConnectorContext(
+        connection=name,
+        http=HttpClient(
+            connection=name,
+            transport=ports.transport,
+            clock=ports.clock,
+            random=ports.random,
+            secrets=(credentials.password, credentials.login),
+        ),
+        credentials=credentials,
+        clock=ports.clock,
+        random=ports.random,
+        tasks=ports.tasks,
+        company=company,
+        base_dir=installation.base_dir,
+        logger=logging.getLogger(f"comptoir.connector.{name}"),
+    )
+    return cls(installation.configs[name], context)

@@ -1,0 +1,59 @@
+"""Check: the configuration, the mappings it needs, and each connection with its credentials. Writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from comptoir.app.bootstrap import (
+    Installation,
+    check_installation,
+    company_of,
+    connector_of,
+    mapping_folders,
+    system_ports,
+)
+from comptoir.engine.hub import BROUGHT_ALONG
+from comptoir.errors import ComptoirError, ConfigError
+from comptoir.mapping import load_mapping
+from comptoir.sdk.protocols import CheckItem
+
+__all__ = ["check_connections"]
+
+
+def check_connections(config: Path, only: str | None = None) -> Mapping[str, Sequence[CheckItem]]:
+    """What was looked at, by connection. Raises ConfigError when the file itself is wrong."""
+    installation = check_installation(config)
+    if only is not None and only not in installation.settings.connections:
+        known = ", ".join(installation.settings.connections)
+        raise ConfigError(f"there is no connection {only!r}; configured: {known}")
+    ports = system_ports()
+    found: dict[str, Sequence[CheckItem]] = {}
+    for name in installation.settings.connections:
+        if only in (None, name):
+            try:
+                found[name] = list(connector_of(installation, name, company_of(installation), ports).check().items)
+            except ComptoirError as error:
+                found[name] = [CheckItem("connection", False, error.message, error.hint)]
+    if only is None:
+        found["mappings"] = _mappings(installation)
+    return found
+
+
+def _mappings(installation: Installation) -> list[CheckItem]:
+    folders = mapping_folders(installation)
+    items = []
+    wanted = set()
+    for route in installation.settings.routes.values():
+        for entity in (route.entity, *BROUGHT_ALONG.get(route.entity, ())):
+            wanted |= {(installation.classes[s].manifest.key, entity.value, "in") for s in route.sources if s != "hub"}
+            wanted |= {(installation.classes[t].manifest.key, entity.value, "out") for t in route.targets}
+    for platform, entity_name, direction in sorted(wanted):
+        name = f"{platform}.{entity_name}.{direction}"
+        try:
+            mapping = load_mapping(platform, entity_name, direction, folders)
+        except ComptoirError as error:
+            items.append(CheckItem(name, False, error.message, error.hint))
+        else:
+            items.append(CheckItem(name, True, f"compiled, {mapping.hash[:12]}"))
+    return items

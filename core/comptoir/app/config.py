@@ -1,0 +1,241 @@
+"""comptoir.toml: one reviewed file that says what a merchant has. No secret is ever in it.
+
+Errors name file, line and key, and the values that are allowed. `JSON Schema`: `comptoir schema config`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+)
+
+from comptoir.app.toml_lines import key_lines
+from comptoir.errors import ConfigError
+from comptoir.model.base import Country, Currency
+from comptoir.model.refs import EntityName
+
+__all__ = ["CompanySettings", "ConfigFile", "ConnectionSettings", "RouteSettings", "Settings", "load"]
+
+_NAME = re.compile(r"^[a-z][a-z0-9_]{0,39}$")
+_CRON_FIELD = re.compile(r"^[\d*/,\-]+$|^[A-Za-z]{3}([,-][A-Za-z]{3})*$")
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class CompanySettings(_Closed):
+    """`[company]`: the merchant."""
+
+    name: Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+    country: Country
+    currency: Currency
+    siren: Annotated[str, StringConstraints(pattern=r"^\d{9}$")] | None = None
+    time_zone: str | None = Field(default=None, description="IANA name; Europe/Paris for a French company")
+    year_end: Annotated[str, StringConstraints(pattern=r"^\d{2}-\d{2}$")] = Field(
+        default="12-31", description="Last day of the financial year, MM-DD"
+    )
+
+    @property
+    def zone(self) -> str:
+        """The company's time zone."""
+        return self.time_zone or ("Europe/Paris" if self.country in ("FR", "MC") else "UTC")
+
+
+class ConnectionSettings(BaseModel):
+    """`[connections.NAME]`: one configured instance of a connector; further keys are the connector's own."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    connector: Annotated[str, StringConstraints(min_length=1)]
+    cutover: date | None = Field(default=None, description="Earlier documents are never delivered or posted")
+    invoicing: str | None = Field(
+        default=None, description='Who numbers and books this channel\'s sales: a connection, "self" or "hub"'
+    )
+
+    @field_validator("cutover", mode="before")
+    @classmethod
+    def _date(cls, value: object) -> object:
+        if isinstance(value, str):
+            try:
+                return date.fromisoformat(value)
+            except ValueError:
+                raise ValueError('expected a date such as "2026-01-01"') from None
+        return value
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The connector's own settings."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+def _cron(text: str) -> str:
+    fields = text.split()
+    if text in ("@hourly", "@daily", "@weekly", "@monthly") or (
+        len(fields) == 5 and all(_CRON_FIELD.match(f) for f in fields)
+    ):
+        return text
+    raise ValueError('expected five cron fields such as "*/5 * * * *", or @hourly, @daily')
+
+
+class RouteSettings(_Closed):
+    """`[routes.NAME]`: a subscription of targets to one canonical entity."""
+
+    entity: EntityName
+    sources: tuple[str, ...] = Field(alias="from", min_length=1)
+    targets: tuple[str, ...] = Field(alias="to", default=())
+    schedule: Annotated[str, AfterValidator(_cron)] | None = None
+    triggers: tuple[Literal["webhook"], ...] = ()
+
+    @field_validator("sources", "targets", mode="before")
+    @classmethod
+    def _several(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+
+class Settings(_Closed):
+    """The whole file."""
+
+    company: CompanySettings
+    connections: dict[str, ConnectionSettings] = Field(default_factory=dict)
+    routes: dict[str, RouteSettings] = Field(default_factory=dict)
+    accounting: dict[str, Any] = Field(default_factory=dict)
+    path: Path = Field(default=Path("comptoir.toml"), exclude=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """The file's text with the lines of its keys, for messages."""
+
+    path: Path
+    text: str
+    lines: Mapping[tuple[str, ...], int]
+
+    def error(self, key: Sequence[str | int], message: str, hint: str | None = None) -> ConfigError:
+        """An error that names file, line and key."""
+        path = tuple(str(part) for part in key)
+        line = next((self.lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.lines), 1)
+        dotted = ".".join(path)
+        return ConfigError(f"{self.path.name}:{line}: {dotted}: {message}", hint=hint, field=dotted)
+
+    @property
+    def digest(self) -> str:
+        """The text's hash."""
+        return hashlib.blake2b(self.text.encode(), digest_size=16).hexdigest()
+
+
+def read(path: Path) -> tuple[ConfigFile, dict[str, Any]]:
+    """The file and its parsed tables; ConfigError when it is missing or no TOML."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            f"there is no {path}",
+            hint="Make one with `comptoir init`, or name it: comptoir --config FILE ...",
+            code="no_config",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}", code="no_config") from None
+    try:
+        return ConfigFile(path, text, key_lines(text)), tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"line (\d+)", str(error))
+        raise ConfigError(f"{path.name}:{found.group(1) if found else 1}: no valid TOML: {error}") from None
+
+
+def load(path: Path | str) -> Settings:
+    """The settings of a file, checked by themselves; needs no connector, no database.
+
+    Raises ConfigError with file, line, key and the allowed values.
+    """
+    return load_with_file(Path(path))[0]
+
+
+def load_with_file(path: Path) -> tuple[Settings, ConfigFile]:
+    """The settings together with the file, for further checks that name lines."""
+    file, tables = read(path)
+    _no_secrets(file, tables, ())
+    try:
+        settings = Settings.model_validate({**tables, "path": path.resolve()})
+    except ValidationError as error:
+        raise _first(file, error) from None
+    _check_names(file, settings)
+    return settings, file
+
+
+def _first(file: ConfigFile, error: ValidationError) -> ConfigError:
+    problem = error.errors(include_url=False)[0]
+    key = [str(part) for part in problem["loc"]]
+    kind = problem["type"]
+    message = problem["msg"].removeprefix("Value error, ")
+    if kind == "missing":
+        message = "this setting is missing"
+    elif kind == "extra_forbidden":
+        message = "unknown setting"
+    elif kind in ("enum", "literal_error"):
+        allowed = problem.get("ctx", {}).get("expected", "")
+        message = f"{problem.get('input')!r} is not allowed; allowed: {allowed.replace(' or ', ', ')}"
+    elif problem.get("input") is not None and not isinstance(problem["input"], (dict, list)):
+        message = f"{message} (found {problem['input']!r})"
+    more = error.error_count() - 1
+    hint = f"{more} more settings are wrong." if more else None
+    return file.error(key, message, hint)
+
+
+_SECRET = re.compile(r"(password|secret|passwd|token|api_?key|consumer_key|consumer_secret)$", re.I)
+
+
+def _no_secrets(file: ConfigFile, value: Any, path: tuple[str, ...]) -> None:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if _SECRET.search(str(key)) and isinstance(inner, str):
+                raise file.error(
+                    (*path, str(key)),
+                    "secrets do not belong into this file",
+                    "Put it into the Airflow connection of the same name, for instance AIRFLOW_CONN_"
+                    f"{(path[1] if len(path) > 1 else 'NAME').upper()}.",
+                )
+            _no_secrets(file, inner, (*path, str(key)))
+
+
+def _check_names(file: ConfigFile, settings: Settings) -> None:
+    for kind, names in (("connections", settings.connections), ("routes", settings.routes)):
+        for name in names:
+            if not _NAME.match(name) or name in ("hub", "self"):
+                raise file.error(
+                    (kind, name),
+                    "a name has small letters, digits and _, begins with a letter, and is not hub or self",
+                )
+    known = ", ".join(settings.connections) or "none"
+    for name, connection in settings.connections.items():
+        if connection.invoicing not in (None, "self", "hub", *settings.connections):
+            raise file.error(
+                ("connections", name, "invoicing"),
+                f"{connection.invoicing!r} is not allowed; allowed: {known}, self, hub",
+            )
+    for name, route in settings.routes.items():
+        for source in route.sources:
+            if source != "hub" and source not in settings.connections:
+                raise file.error(("routes", name, "from"), f"there is no connection {source!r}; allowed: {known}, hub")
+        if "hub" in route.sources and len(route.sources) > 1:
+            raise file.error(("routes", name, "from"), '"hub" stands alone: what the hub derives has one source')
+        for target in route.targets:
+            if target not in settings.connections:
+                raise file.error(("routes", name, "to"), f"there is no connection {target!r}; allowed: {known}")
+            if target in route.sources:
+                raise file.error(("routes", name, "to"), f"{target!r} is its own source")

@@ -1,0 +1,136 @@
+"""Export: journal entries as a FEC-layout exchange file; lists as CSV without formulas."""
+
+from __future__ import annotations
+
+import csv
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from comptoir.app.bootstrap import check_installation, open_installation
+from comptoir.domain.fec import check_fec, fec_name, write_fec
+from comptoir.errors import ConfigError, ContractViolation
+from comptoir.store.database import Row, Session
+from comptoir.store.journal import Journal
+from comptoir.store.sync import OpeningItems, Quarantine
+
+__all__ = ["export_csv", "export_fec"]
+
+
+def export_fec(config: Path, folder: Path, year: int | None) -> tuple[Path, int]:
+    """Writes the exchange file of a financial year and checks it by reading its bytes again; path and entries.
+
+    The file has the 18 columns of article A.47 A-1 LPF and is named `_echange`: it is no legal FEC.
+    """
+    installation = check_installation(config)
+    company = installation.settings.company
+    if company.siren is None:
+        raise ConfigError("company.siren is missing: the file's name begins with it", hint='Add siren = "123456782".')
+    with open_installation(installation) as hub:
+        today = hub.ports.clock.now().date()
+        month, day = (int(part) for part in company.year_end.split("-"))
+        end = date(year or (today.year if (today.month, today.day) <= (month, day) else today.year + 1), month, day)
+        start = date(end.year - 1, month, day) + timedelta(days=1)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / fec_name(company.siren, end)
+        part = path.with_suffix(".part")
+        with hub.database.transaction() as session, part.open("wb") as out:
+            entries = write_fec(Journal(session).stream(start, end), out)
+    faults = check_fec(part.read_bytes())
+    if faults:
+        part.unlink()
+        raise ContractViolation(f"the file does not pass its own check: {faults[0]}", hint="Please report this.")
+    part.replace(path)
+    return path, entries
+
+
+_QUERIES: dict[str, tuple[list[str], Any]] = {
+    "orders": (
+        [
+            "connection",
+            "number",
+            "ordered_on",
+            "status",
+            "currency",
+            "total",
+            "tax",
+            "computed",
+            "residual",
+            "cause",
+        ],
+        lambda s: s.rows(
+            "select connection, number, ordered_on, source_status, currency, total, total_tax, computed_total, "
+            "residual, residual_cause from sales_order order by ordered_at, external_id"
+        ),
+    ),
+    "residuals": (
+        ["connection", "number", "ordered_on", "currency", "total", "computed", "residual", "cause"],
+        lambda s: s.rows(
+            "select connection, number, ordered_on, currency, total, computed_total, residual, residual_cause "
+            "from sales_order where residual <> 0 order by ordered_at, external_id"
+        ),
+    ),
+    "opening": (
+        ["connection", "entity", "external_id", "names", "amount", "currency", "date", "reason"],
+        lambda s: OpeningItems(s).list(),
+    ),
+    "quarantine": (
+        [
+            "id",
+            "connection",
+            "entity",
+            "external_id",
+            "target",
+            "cause",
+            "field",
+            "message",
+            "hint",
+            "first_seen",
+        ],
+        lambda s: [
+            (
+                p.id,
+                p.connection,
+                p.entity,
+                p.external_id,
+                p.target,
+                p.cause,
+                p.field,
+                p.message,
+                p.hint,
+                p.first_seen,
+            )
+            for p in Quarantine(s).open(100_000)
+        ],
+    ),
+}
+
+
+def export_csv(config: Path, what: str, out: Path) -> tuple[Path, int]:
+    """Writes a list as CSV (UTF-8 with BOM for spreadsheets, `;`); path and number of rows."""
+    if what not in _QUERIES:
+        raise ConfigError(f"{what!r} cannot be exported; allowed: fec, {', '.join(_QUERIES)}", code="usage")
+    header, query = _QUERIES[what]
+    path = out / f"{what}.csv" if out.is_dir() else out
+    with open_installation(check_installation(config)) as hub, hub.database.transaction() as session:
+        rows: list[Row] = _run(query, session)
+    with path.open("w", newline="", encoding="utf-8-sig") as file:
+        writer = csv.writer(file, delimiter=";")
+        writer.writerow(header)
+        writer.writerows([_cell(value) for value in row] for row in rows)
+    return path, len(rows)
+
+
+def _run(query: Any, session: Session) -> list[Row]:
+    rows: list[Row] = query(session)
+    return rows
+
+
+def _cell(value: Any) -> str:
+    """A cell that no spreadsheet takes for a formula; numbers stay numbers."""
+    if value is None:
+        return ""
+    text = str(value)
+    if isinstance(value, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return "'" + text
+    return text

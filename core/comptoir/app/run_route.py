@@ -1,0 +1,127 @@
+"""Run a route: pull its sources, derive, deliver to its targets, take in what the targets reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from comptoir.engine.acknowledge import acknowledge
+from comptoir.engine.counts import RunReport
+from comptoir.engine.deliver import Deliverer
+from comptoir.engine.derive import derive_journal
+from comptoir.engine.hub import Hub, Route
+from comptoir.engine.pull import pull
+from comptoir.errors import ComptoirError, ConfigError
+from comptoir.model.refs import EntityName
+from comptoir.store.sync import Runs
+
+__all__ = ["deliver_route", "find_route", "run_route"]
+
+Progress = Callable[[str, int, int | None], None]
+
+
+def find_route(hub: Hub, name: str) -> Route:
+    """A route by name; ConfigError when there is none."""
+    if name not in hub.routes:
+        raise ConfigError(f"there is no route {name!r}; configured: {', '.join(hub.routes) or 'none'}", code="no_route")
+    return hub.routes[name]
+
+
+def run_route(
+    hub: Hub,
+    name: str,
+    *,
+    since: datetime | None = None,
+    full: bool = False,
+    plan_only: bool = False,
+    trigger: str = "manual",
+    progress: Progress | None = None,
+) -> RunReport:
+    """Runs a route once and returns its report.
+
+    `since` re-reads from a moment, `full` re-reads everything, `plan_only` decides but sends nothing. Raises what
+    stops the route (its report is stored as failed first); everything committed until then stays.
+    """
+    route = find_route(hub, name)
+
+    def work(report: RunReport) -> None:
+        for entity, source in _sources(hub, route):
+            step = None if progress is None else _step(progress, f"{source}: {entity.value}")
+            pull(hub, hub.link(source), entity, report, since=since, full=full, progress=step)
+        if route.entity is EntityName.JOURNAL_ENTRY:
+            derive_journal(hub, report)
+        _send(hub, route, report, plan_only)
+
+    return _recorded(hub, route, trigger, work)
+
+
+def deliver_route(hub: Hub, name: str, *, approve: bool = False, trigger: str = "manual") -> RunReport:
+    """Delivers what is due for a route's targets without pulling; `approve` releases a held plan first."""
+    route = find_route(hub, name)
+
+    def work(report: RunReport) -> None:
+        if approve:
+            from comptoir.store.outbox import Outbox
+
+            with hub.database.transaction() as session:
+                for target in route.targets:
+                    Outbox(session).approve(target, hub.ports.clock.now())
+        _send(hub, route, report, plan_only=False)
+
+    return _recorded(hub, route, trigger, work)
+
+
+def _sources(hub: Hub, route: Route) -> list[tuple[EntityName, str]]:
+    """What to read for a route. What the hub derives is fed by the orders of the channels that it books."""
+    if not route.from_hub:
+        return [(route.entity, source) for source in route.sources]
+    return [(EntityName.ORDER, link.name) for link in hub.hub_channels()]
+
+
+def _send(hub: Hub, route: Route, report: RunReport, plan_only: bool) -> None:
+    for target in route.targets:
+        if not plan_only:
+            Deliverer(hub, target, report).deliver(route.entities)
+        acknowledge(hub, target, report)
+    if plan_only:
+        report.notes.append("planned only: nothing was sent")
+
+
+def _recorded(hub: Hub, route: Route, trigger: str, work: Callable[[RunReport], None]) -> RunReport:
+    """Runs the work between the run's first and last row."""
+    clock = hub.ports.clock
+    report = RunReport(hub.ports.ids.new(), route.name, route.entity)
+    began = clock.monotonic()
+    with hub.database.transaction() as session:
+        Runs(session).start(report.run_id, route.name, trigger, clock.now())
+    try:
+        work(report)
+    except ComptoirError as error:
+        report.error = error.message
+        raise
+    except BaseException as error:
+        report.error = f"{type(error).__name__} (see the log)"
+        raise
+    finally:
+        report.seconds = clock.monotonic() - began
+        _explain(hub, report)
+        with hub.database.transaction() as session:
+            Runs(session).end(report.run_id, report.state.value, clock.now(), report.as_dict(), report.error)
+    return report
+
+
+def _explain(hub: Hub, report: RunReport) -> None:
+    """Zero considered is never left without a word (failure mode 89)."""
+    if report.error is None and not any(c.considered for c in report.entities.values()):
+        report.notes.append("nothing was considered: the sources have no change since the last run")
+    for target, entities in report.held.items():
+        number = sum(entities.values())
+        report.notes.append(
+            f"{number} first writes to {target} wait for approval: without a cutover date a first write of more than "
+            f"{hub.plan_above} documents is a plan. Set `cutover` on the source, or approve: "
+            f"comptoir deliver {report.route} --approve"
+        )
+
+
+def _step(progress: Progress, label: str) -> Callable[[int, int | None], None]:
+    return lambda count, total: progress(label, count, total)

@@ -1,0 +1,179 @@
+"""The real ports: clock, ids, randomness, threads, HTTP. The only place where their originals are used."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeVar
+from uuid import UUID
+
+from comptoir.errors import OutcomeUnknown, TransientError
+from comptoir.model.ids import uuid7_from
+from comptoir.sdk.ports import HttpRequest, HttpResponse
+
+if TYPE_CHECKING:
+    import requests
+
+__all__ = ["SystemClock", "SystemIds", "SystemRandom", "SystemTransport", "ThreadTasks"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """Aware UTC now."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Waits."""
+        time.sleep(seconds)
+
+
+class SystemIds:
+    """UUIDv7 from the machine's clock; each greater than the one before in this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0
+        self._counter = 0
+
+    def new(self) -> UUID:
+        """The next id."""
+        random_bits = int.from_bytes(os.urandom(8), "big")
+        with self._lock:
+            now = time.time_ns() // 1_000_000
+            if now > self._last:
+                self._last, self._counter = now, random_bits >> 55
+            else:
+                self._counter += 1
+                if self._counter > 0xFFF:
+                    self._last, self._counter = self._last + 1, 0
+            return uuid7_from(self._last, self._counter, random_bits)
+
+
+class SystemRandom:
+    """The machine's randomness, fit for nonces and keys."""
+
+    def bits(self, count: int) -> int:
+        """A number of that many random bits."""
+        return secrets.randbits(count)
+
+    def bytes(self, count: int) -> bytes:
+        """That many random bytes."""
+        return os.urandom(count)
+
+    def uniform(self, low: float, high: float) -> float:
+        """A number between the two."""
+        return low + (high - low) * (secrets.randbits(53) / (1 << 53))
+
+
+class ThreadTasks:
+    """A bounded window of threads whose results come back in order."""
+
+    def map_ordered(self, work: Callable[[T], R], items: Iterable[T], *, width: int) -> Iterator[R]:
+        """Results in the order of `items`; at most `width` under way or waiting to be taken."""
+        if width <= 1:
+            yield from map(work, items)
+            return
+        with ThreadPoolExecutor(max_workers=width, thread_name_prefix="comptoir") as pool:
+            window: deque[Future[R]] = deque()
+            try:
+                for item in items:
+                    window.append(pool.submit(work, item))
+                    if len(window) >= width:
+                        yield window.popleft().result()
+                while window:
+                    yield window.popleft().result()
+            finally:
+                for future in window:
+                    future.cancel()
+
+
+class SystemTransport:
+    """HTTP by `requests`: one session a thread, no redirects, no cookies kept, bounded answers."""
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+
+    def send(self, request: HttpRequest, *, timeout: float, max_bytes: int) -> HttpResponse:
+        """Sends one request and reads its whole answer; see `comptoir.sdk.ports.Transport` for the errors."""
+        import requests
+
+        session = self._session()
+        try:
+            with session.request(
+                request.method,
+                request.url,
+                headers=dict(request.headers),
+                data=request.body,
+                timeout=(min(10.0, timeout), timeout),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                body = _bounded(response, max_bytes)
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                return HttpResponse(response.status_code, headers, body)
+        except (
+            requests.exceptions.ConnectTimeout,
+            requests.exceptions.SSLError,
+            requests.exceptions.ProxyError,
+        ) as e:
+            raise TransientError(f"no connection: {_short(e)}", code="no_connection") from None
+        except requests.exceptions.ConnectionError as e:
+            # urllib3 says "Failed to establish" when nothing was sent; anything else may have arrived.
+            kind = TransientError if "Failed to establish" in str(e) or "NameResolution" in str(e) else OutcomeUnknown
+            raise kind(f"the connection failed: {_short(e)}", code="no_connection") from None
+        except (requests.exceptions.Timeout, requests.exceptions.RequestException) as e:
+            raise OutcomeUnknown(f"the answer did not arrive whole: {_short(e)}", code="answer_lost") from None
+
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            from urllib.request import getproxies
+
+            import requests
+
+            session = requests.Session()
+            # A .netrc would replace our own Authorization header, so the environment is read by hand.
+            session.trust_env = False
+            session.proxies = getproxies()
+            session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
+            session.headers["User-Agent"] = "comptoir"
+            self._local.session = session
+        return session
+
+
+def _bounded(response: requests.Response, max_bytes: int) -> bytes:
+    declared = response.headers.get("Content-Length", "")
+    if declared.isdigit() and int(declared) > max_bytes:
+        raise TransientError(f"the answer is larger than {max_bytes} bytes", code="too_large")
+    parts, size = [], 0
+    for part in response.iter_content(256 * 1024):
+        size += len(part)
+        if size > max_bytes:
+            raise TransientError(f"the answer is larger than {max_bytes} bytes", code="too_large")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _short(error: Exception) -> str:
+    """The innermost cause, in few words; URLs carry credentials and are left out."""
+    cause: BaseException = error
+    while cause.args and isinstance(cause.args[0], BaseException):
+        cause = cause.args[0]
+    reason = getattr(cause, "reason", None)
+    text = str(reason if reason is not None else cause)
+    return text.rsplit(": ", 1)[-1][:200] or type(error).__name__

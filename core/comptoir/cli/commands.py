@@ -1,0 +1,498 @@
+"""The commands. Each is a few lines over a use case of `comptoir.app`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from comptoir.cli.output import OUTPUT, print_json, say, table
+
+if TYPE_CHECKING:
+    from comptoir.engine.counts import RunReport
+
+app = typer.Typer(
+    help="Comptoir keeps shops, tills, suppliers, back office and books in step.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    epilog="Exit codes: 0 done, 2 configuration, 3 credentials, 4 remote unreachable, 5 database or disk, "
+    "6 record refused, 7 contract broken.",
+)
+quarantine_app = typer.Typer(help="Records that need a person: look, mend, retry.", no_args_is_help=True)
+map_app = typer.Typer(help="Mappings: check, preview, test on golden records.", no_args_is_help=True)
+db_app = typer.Typer(help="Comptoir's database.", no_args_is_help=True)
+app.add_typer(quarantine_app, name="quarantine")
+app.add_typer(map_app, name="map")
+app.add_typer(db_app, name="db")
+
+
+class _State:
+    config = Path("comptoir.toml")
+
+
+def _json(value: bool) -> bool:
+    OUTPUT.json = OUTPUT.json or value
+    return value
+
+
+JsonFlag = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON document on standard output.", callback=_json),
+]
+
+
+@app.callback()
+def _options(
+    config: Annotated[
+        Path, typer.Option("--config", "-c", envvar="COMPTOIR_CONFIG", help="The configuration file.")
+    ] = Path("comptoir.toml"),
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say every request and step.")] = False,
+) -> None:
+    import logging
+
+    _State.config = config
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    )
+
+
+def _version(value: bool) -> None:
+    if value:
+        import comptoir
+
+        typer.echo(f"comptoir {comptoir.__version__}")
+        raise typer.Exit
+
+
+# -- setting up --------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where the configuration goes.")] = Path(),
+    force: Annotated[bool, typer.Option(help="Overwrite an existing comptoir.toml.")] = False,
+) -> None:
+    """Write a commented comptoir.toml to begin with."""
+    from comptoir.app.init import write_example
+
+    path = write_example(folder, overwrite=force)
+    say(f"Wrote {path}. Next: put the shop's key into AIRFLOW_CONN_BOUTIQUE (see the file), then `comptoir check`.")
+
+
+@app.command()
+def check(
+    connection: Annotated[str | None, typer.Argument(help="One connection; all when left out.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Check the configuration, and that each connection answers with these credentials. Writes nothing."""
+    from comptoir.app.check import check_connections
+
+    reports = check_connections(_State.config, connection)
+    if as_json:
+        print_json(
+            {
+                name: [{"name": i.name, "ok": i.ok, "detail": i.detail, "hint": i.hint} for i in items]
+                for name, items in reports.items()
+            }
+        )
+    else:
+        table(
+            ["connection", "check", "", "detail"],
+            [
+                (
+                    name,
+                    item.name,
+                    "ok" if item.ok else "FAILED",
+                    item.detail + (f"\n{item.hint}" if item.hint else ""),
+                )
+                for name, items in reports.items()
+                for item in items
+            ],
+        )
+    failed = [item for items in reports.values() for item in items if not item.ok]
+    if failed:
+        say(f"{len(failed)} checks failed.")
+        raise typer.Exit(_check_exit(failed))
+
+
+def _check_exit(failed: list[Any]) -> int:
+    return max((getattr(item, "exit_code", 2) or 2) for item in failed)
+
+
+@app.command()
+def connectors(as_json: JsonFlag = False) -> None:
+    """List the installed connectors and what each can do."""
+    from comptoir.app.connectors import available, load_connector
+
+    found = [load_connector(key).manifest for key in available()]
+    if as_json:
+        print_json([m.model_dump(mode="json") for m in found])
+        return
+    rows = [
+        (
+            m.key,
+            m.name,
+            m.kind,
+            ", ".join(e.value for e, c in m.entities.items() if c.pull) or "-",
+            ", ".join(e.value for e, c in m.entities.items() if c.push) or "-",
+        )
+        for m in found
+    ]
+    table(["key", "name", "kind", "reads", "writes"], rows)
+
+
+@app.command()
+def routes(as_json: JsonFlag = False) -> None:
+    """List the configured routes with their last run."""
+    from comptoir.app.overview import list_routes
+
+    found = list_routes(_State.config)
+    if as_json:
+        print_json(found)
+        return
+    table(
+        ["route", "entity", "from", "to", "schedule", "last run", "state", "waiting"],
+        [
+            (
+                r["route"],
+                r["entity"],
+                ", ".join(r["from"]),
+                ", ".join(r["to"]) or "-",
+                r["schedule"] or "-",
+                r["last_run"] or "never",
+                r["last_state"] or "-",
+                r["waiting"],
+            )
+            for r in found
+        ],
+    )
+    if any("webhook" in r["triggers"] for r in found):
+        say("Webhook triggers are accepted in the file but not served yet: the schedule covers those routes.")
+
+
+# -- running -----------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def run(
+    route: Annotated[str, typer.Argument(help="The route's name in comptoir.toml.")],
+    since: Annotated[
+        str | None, typer.Option(help="Read again from this moment: 2026-01-31 or 2026-01-31T08:00 (UTC).")
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Read everything again.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Decide, but send nothing.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run one route: pull, map, plan, deliver; say what was considered and what came of it."""
+    from comptoir.app.bootstrap import open_hub
+    from comptoir.app.run_route import run_route
+
+    moment = _moment(since)
+    with open_hub(_State.config, log=say) as hub, _Progress() as progress:
+        report = run_route(hub, route, since=moment, full=full, plan_only=plan, progress=progress.step)
+    _show_report(report, as_json)
+
+
+@app.command()
+def deliver(
+    route: Annotated[str | None, typer.Argument(help="One route; all when left out.")] = None,
+    approve: Annotated[bool, typer.Option("--approve", help="Release what waits for approval.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Deliver what is due, without pulling."""
+    from comptoir.app.bootstrap import open_hub
+    from comptoir.app.run_route import deliver_route
+
+    with open_hub(_State.config, log=say) as hub:
+        names = [route] if route else list(hub.routes)
+        reports = [deliver_route(hub, name, approve=approve) for name in names]
+    if as_json:
+        shown = [r.as_dict() for r in reports]
+        print_json(shown[0] if route else shown)
+        return
+    for report in reports:
+        _show_report(report, as_json=False)
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter("write it as 2026-01-31 or 2026-01-31T08:00", param_hint="--since") from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+class _Progress:
+    """A line on standard error that counts what was read; silent when nobody looks."""
+
+    def __enter__(self) -> _Progress:
+        from rich.progress import MofNCompleteColumn, Progress, TextColumn
+
+        from comptoir.cli.output import err
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            MofNCompleteColumn(),
+            console=err,
+            transient=True,
+            disable=not err.is_terminal,
+        )
+        self._tasks: dict[str, Any] = {}
+        self._bar.start()
+        return self
+
+    def step(self, label: str, count: int, total: int | None) -> None:
+        """`count` more were read under this label, of `total` if the remote says."""
+        if label not in self._tasks:
+            self._tasks[label] = self._bar.add_task(label, total=total)
+        self._bar.update(self._tasks[label], advance=count, total=total)
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+
+def _show_report(report: RunReport, as_json: bool) -> None:
+    if as_json:
+        print_json(report.as_dict())
+        return
+    columns = ["considered", "unchanged", "changed", "skipped", "quarantined", "delivered", "rejected"]
+    table(
+        ["entity", *columns],
+        [(e.value, *(getattr(c, name) for name in columns)) for e, c in report.entities.items()],
+        title=f"route {report.route}: {report.state.value} in {report.seconds:.1f} s (run {report.run_id})",
+    )
+    for entity, counts in report.entities.items():
+        for reason, number in counts.reasons.items():
+            say(f"{number} {entity.value} skipped: {reason}")
+    if report.waiting or report.in_doubt:
+        say(f"{report.waiting} writes wait, {report.in_doubt} are in doubt and will be looked up.")
+    if any(c.quarantined or c.rejected for c in report.entities.values()):
+        say("Some records need a person: comptoir quarantine list")
+    for note in report.notes:
+        say(note)
+
+
+# -- quarantine --------------------------------------------------------------------------------------------------
+
+
+@quarantine_app.command("list")
+def quarantine_list(as_json: JsonFlag = False) -> None:
+    """What waits for a person, oldest first."""
+    from comptoir.app.quarantine import list_open, row
+
+    found = list_open(_State.config)
+    if as_json:
+        print_json([row(p) for p in found])
+        return
+    table(
+        ["id", "since", "record", "to", "cause", "what happened"],
+        [
+            (str(p.id)[-8:], f"{p.first_seen:%Y-%m-%d %H:%M}", f"{p.connection} {p.entity} {p.external_id}", p.target,
+             p.cause, p.message)
+            for p in found
+        ],
+    )  # fmt: skip
+    say(f"{len(found)} records wait. comptoir quarantine show ID | retry ID")
+
+
+@quarantine_app.command("show")
+def quarantine_show(
+    record: Annotated[str, typer.Argument(help="The id (its end is enough) or the record's own id.")],
+    as_json: JsonFlag = False,
+    personal: Annotated[bool, typer.Option("--personal", help="Show personal data in the payload.")] = False,
+) -> None:
+    """Cause, place, hint and the record as it was received (personal data masked)."""
+    from comptoir.app.quarantine import row, show
+
+    found = show(_State.config, record, personal=personal)
+    if as_json:
+        print_json([{**row(p), "payload": payload} for p, payload in found])
+        return
+    for p, payload in found:
+        table(["", ""], [(k, v) for k, v in row(p).items()])
+        if payload is not None:
+            print_json(payload)
+
+
+@quarantine_app.command("retry")
+def quarantine_retry(
+    record: Annotated[str | None, typer.Argument(help="The id or the record's own id.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Everything that waits.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Try records again: from the stored original, with the mapping as it is now."""
+    from comptoir.app.quarantine import retry
+
+    if record is None and not everything:
+        raise typer.BadParameter("name a record, or use --all")
+    found = retry(_State.config, record)
+    if as_json:
+        print_json(found)
+        return
+    for line in found:
+        say(f"{line['record']}: {line['result']}")
+
+
+@quarantine_app.command("resolve")
+def quarantine_resolve(
+    record: Annotated[str, typer.Argument(help="The id or the record's own id.")],
+    because: Annotated[str, typer.Option(help="Why it needs nothing more.")],
+) -> None:
+    """Close a record by a person's word (it was mended by hand)."""
+    from comptoir.app.quarantine import close
+
+    say(f"{close(_State.config, record, because)} closed.")
+
+
+# -- mappings ----------------------------------------------------------------------------------------------------
+
+
+@map_app.command("check")
+def map_check(as_json: JsonFlag = False) -> None:
+    """Compile every mapping; name file and line of each fault."""
+    from comptoir.app.mappings import check_all
+
+    found = check_all(_State.config)
+    if as_json:
+        print_json(found)
+    else:
+        table(["mapping", "", "hash"], [(f["mapping"], f["error"] or "ok", f["hash"]) for f in found])
+    if any(f["error"] for f in found):
+        raise typer.Exit(2)
+
+
+@map_app.command("preview")
+def map_preview(
+    mapping: Annotated[str, typer.Argument(help="For instance woocommerce.order.in")],
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="A platform record as JSON.")] = None,
+    record: Annotated[str | None, typer.Option(help="CONNECTION:EXTERNAL_ID of a stored raw record.")] = None,
+    source: Annotated[bool, typer.Option("--source", help="Print the generated Python instead.")] = False,
+) -> None:
+    """Show what a mapping makes of a record."""
+    from comptoir.app.mappings import preview
+
+    shown = preview(_State.config, mapping, file=file, record=record, source=source)
+    if isinstance(shown, str):
+        typer.echo(shown)
+    else:
+        print_json(shown)
+
+
+@map_app.command("test")
+def map_test(
+    mapping: Annotated[str | None, typer.Argument(help="One mapping; all when left out.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run the golden records."""
+    from comptoir.app.mappings import test_golden
+
+    found = test_golden(_State.config, mapping)
+    if as_json:
+        print_json(found)
+    else:
+        table(["mapping", "case", ""], [(f["mapping"], f["case"], f["difference"] or "ok") for f in found])
+    failed = [f for f in found if f["difference"]]
+    if not found:
+        say("There are no golden records for this.")
+        raise typer.Exit(2)
+    say(f"{len(found) - len(failed)} of {len(found)} golden records agree.")
+    if failed:
+        raise typer.Exit(6)
+
+
+# -- out, schema, database, demo -----------------------------------------------------------------------------------
+
+
+@app.command()
+def export(
+    what: Annotated[str, typer.Argument(help="fec, orders, quarantine, opening or residuals")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder (fec) or file to write.")] = Path(),
+    year: Annotated[int | None, typer.Option(help="The financial year that ends in this year (fec).")] = None,
+) -> None:
+    """Write journal entries as a FEC-layout exchange file, or lists as CSV."""
+    from comptoir.app.export import export_csv, export_fec
+
+    if what == "fec":
+        path, entries = export_fec(_State.config, out, year)
+        say(f"Wrote {entries} entries to {path}. It is an exchange file, not the legal FEC of the accounts.")
+        return
+    path, rows = export_csv(_State.config, what, out)
+    say(f"Wrote {rows} rows to {path}.")
+
+
+@app.command()
+def schema(
+    name: Annotated[
+        str | None, typer.Argument(help="A model or entity, or `config`; lists them when left out.")
+    ] = None,
+) -> None:
+    """Print the JSON Schema of a canonical model or of the configuration file."""
+    from comptoir.app.overview import schema_names, schema_of
+
+    if name is None:
+        for known in schema_names():
+            typer.echo(known)
+        return
+    print_json(schema_of(name))
+
+
+@db_app.command("upgrade")
+def db_upgrade() -> None:
+    """Create or migrate the database."""
+    from comptoir.app.database import upgrade
+
+    say(upgrade(_State.config, say))
+
+
+@db_app.command("stop")
+def db_stop(
+    force: Annotated[bool, typer.Option("--force", help="Even while other processes use it.")] = False,
+) -> None:
+    """Stop the embedded PostgreSQL (it stops by itself when nobody uses it)."""
+    from comptoir.app.database import stop
+
+    say(stop(_State.config, force=force))
+
+
+@db_app.command("status")
+def db_status(as_json: JsonFlag = False) -> None:
+    """Say where the database is and whether it runs."""
+    from comptoir.app.database import status
+
+    found = status(_State.config)
+    if as_json:
+        print_json(found)
+    else:
+        table(["", ""], list(found.items()))
+
+
+@app.command()
+def demo(
+    headless: Annotated[
+        bool, typer.Option("--headless", help="Run the scripted day, print the summary, exit.")
+    ] = False,
+    folder: Annotated[Path | None, typer.Option(help="Where it keeps its data; a temporary folder by default.")] = None,
+) -> None:
+    """A merchant in a box: shops, back office, Airflow and a scripted day."""
+    import os
+    import sys
+
+    arguments = [sys.executable, "-m", "comptoir.airflow.demo"]
+    if headless:
+        arguments.append("--headless")
+    if folder is not None:
+        arguments += ["--folder", str(folder)]
+    # Airflow lives in its own layer, which the command line does not import.
+    os.execv(sys.executable, arguments)  # noqa: S606 - our own module, no shell
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    _version(True)

@@ -1,0 +1,1 @@
+"""pull -> land -> map -> resolve -> derive -> plan -> deliver -> confirm. Runs unchanged from CLI and Airflow."""

@@ -1,0 +1,127 @@
+"""What the engine works with: one installation with its connections, routes and mappings. Wired by `comptoir.app`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from collections.abc import Mapping as AnyMapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from comptoir.domain.accounts import AccountMap
+from comptoir.engine.ports import Ports
+from comptoir.errors import ConfigError
+from comptoir.mapping import Mapping
+from comptoir.model.refs import EntityName
+from comptoir.sdk.manifest import EntityCapability, Manifest
+from comptoir.sdk.protocols import Company, Connector
+from comptoir.store.database import Database
+from comptoir.store.vault import Vault
+
+__all__ = ["Hub", "Link", "Route"]
+
+#: Documents that travel with another entity's route.
+BROUGHT_ALONG: dict[EntityName, tuple[EntityName, ...]] = {EntityName.ORDER: (EntityName.REFUND,)}
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A connection, ready to use. `open` makes its connector on first use."""
+
+    name: str
+    manifest: Manifest
+    settings: AnyMapping[str, Any]
+    cutover: date | None
+    invoicing: str | None
+    open: Callable[[], Connector]
+
+    @property
+    def posts_by_hub(self) -> bool:
+        """The hub derives the journal entries of this channel's sales."""
+        return self.invoicing in ("self", "hub")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A target's subscription to an entity."""
+
+    name: str
+    entity: EntityName
+    sources: tuple[str, ...]
+    targets: tuple[str, ...]
+    schedule: str | None = None
+    triggers: tuple[str, ...] = ()
+
+    @property
+    def from_hub(self) -> bool:
+        """Fed by what the hub derives itself."""
+        return self.sources == ("hub",)
+
+    @property
+    def entities(self) -> tuple[EntityName, ...]:
+        """The entity and the documents that travel with it."""
+        return (self.entity, *BROUGHT_ALONG.get(self.entity, ()))
+
+
+@dataclass(slots=True)
+class Hub:
+    """One installation."""
+
+    ports: Ports
+    database: Database
+    vault: Vault
+    company: Company
+    links: AnyMapping[str, Link]
+    routes: AnyMapping[str, Route]
+    accounts: AccountMap
+    load_mapping: Callable[[str, EntityName, str], Mapping]
+    batch_records: int = 1000
+    plan_above: int = 50
+    _mappings: dict[tuple[str, EntityName, str], Mapping] = field(default_factory=dict)
+
+    def link(self, name: str) -> Link:
+        """A connection by name; ConfigError when there is none."""
+        try:
+            return self.links[name]
+        except KeyError:
+            raise ConfigError(
+                f"there is no connection {name!r}; configured: {', '.join(self.links) or 'none'}"
+            ) from None
+
+    def mapping(self, platform: str, entity: EntityName, direction: str) -> Mapping:
+        """The compiled mapping, loaded once."""
+        key = (platform, entity, direction)
+        if key not in self._mappings:
+            self._mappings[key] = self.load_mapping(platform, entity, direction)
+        return self._mappings[key]
+
+    def context(self, source: str, settings_of: Link) -> dict[str, Any]:
+        """What a mapping may ask for by `context:`."""
+        return {
+            "connection": source,
+            "channel": source,
+            "company.name": self.company.name,
+            "company.country": self.company.country,
+            "company.currency": self.company.currency,
+            "company.time_zone": self.company.time_zone,
+            "company.siren": self.company.siren,
+            **{f"config.{name}": value for name, value in settings_of.settings.items()},
+        }
+
+    def subscribers(self, source: str, entity: EntityName) -> list[tuple[Route, str]]:
+        """(route, target) pairs that want this entity from this connection."""
+        return [
+            (route, target)
+            for route in self.routes.values()
+            if source in route.sources and entity in route.entities
+            for target in route.targets
+            if self.capability(target, entity).push
+        ]
+
+    def capability(self, connection: str, entity: EntityName) -> EntityCapability:
+        """What a connection declares for an entity (nothing when it does not name it)."""
+        return self.link(connection).manifest.entities.get(entity, EntityCapability())
+
+    def hub_channels(self) -> Sequence[Link]:
+        """The connections whose sales the hub books."""
+        return [link for link in self.links.values() if link.posts_by_hub]

@@ -1,0 +1,43 @@
+"""Decisions before a delivery is planned: cutover and the import gate. Pure."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from comptoir.model.base import Canonical
+from comptoir.model.order import FulfilmentState, PaymentMethod, PaymentState, Refund, SalesOrder
+
+__all__ = ["BEFORE_CUTOVER", "OFFLINE", "gate", "is_before_cutover"]
+
+BEFORE_CUTOVER = "before the cutover"
+
+#: Paid after the order by nature: such orders go out while they are unpaid (failure mode 67).
+OFFLINE = frozenset({PaymentMethod.TRANSFER, PaymentMethod.CHEQUE, PaymentMethod.CASH, PaymentMethod.CASH_ON_DELIVERY})
+
+
+def is_before_cutover(document: Canonical, cutover: date | None) -> bool:
+    """Whether a document belongs to the time before Comptoir: landed and matched, never delivered or posted."""
+    if cutover is None:
+        return False
+    if isinstance(document, SalesOrder):
+        return document.ordered_on < cutover
+    if isinstance(document, Refund):
+        return document.refunded_on < cutover
+    return False
+
+
+def gate(document: Canonical) -> str | None:
+    """Why a document is not passed on (yet), or None when it goes out."""
+    if not isinstance(document, SalesOrder):
+        return None
+    if document.fulfilment_state is FulfilmentState.CANCELLED:
+        return "cancelled"
+    if document.payment_state is PaymentState.FAILED:
+        return "payment failed"
+    if document.payment_state is PaymentState.UNPAID:
+        methods = {payment.method for payment in document.payments}
+        if not methods & OFFLINE:
+            return "not paid yet"
+    if not document.lines and not document.charges:
+        return "empty"
+    return None

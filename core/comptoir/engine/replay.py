@@ -1,0 +1,89 @@
+"""Replay: one record again, from the stored raw payload or from the outbox."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from comptoir.engine.counts import RunReport
+from comptoir.engine.hub import Hub
+from comptoir.engine.land import Lander
+from comptoir.errors import ConfigError
+from comptoir.model.refs import EntityName
+from comptoir.sdk.protocols import RawItem
+from comptoir.store.journal import Dirty
+from comptoir.store.outbox import Outbox
+from comptoir.store.records import Bindings, RawRecords
+from comptoir.store.sync import Parked, Quarantine
+
+__all__ = ["raw_payload", "replay", "resolve"]
+
+
+def raw_payload(hub: Hub, connection: str, entity: EntityName, external_id: str) -> RawItem:
+    """The record as it was received; ConfigError when it (or its key) is no longer kept."""
+    with hub.database.transaction() as session:
+        raw = RawRecords(session)
+        found = raw.find(connection, entity, external_id)
+        sealed = raw.sealed(found[0]) if found else None
+    if found is None or sealed is None:
+        raise ConfigError(
+            f"the raw record of {entity.value} {external_id} on {connection} is not kept any more",
+            hint="Pull it again: comptoir run ROUTE --full",
+            code="no_raw",
+        )
+    data: dict[str, Any] = orjson.loads(hub.vault.unseal(*sealed))
+    return RawItem(entity, external_id, data["payload"], found[1], data.get("parent"))
+
+
+def replay(hub: Hub, parked: Parked, report: RunReport) -> str:
+    """Tries a parked record again and says in one sentence what came of it."""
+    entity = EntityName(parked.entity)
+    if parked.target is not None:
+        return _again(hub, parked, entity, parked.target)
+    if entity is EntityName.JOURNAL_ENTRY:
+        if parked.record_id is not None:
+            with hub.database.transaction() as session:
+                Dirty(session).mark("journal", [parked.record_id], hub.ports.clock.now())
+        return "marked: its entries are derived by the next run of the books' route"
+    link = hub.link(parked.connection)
+    item = raw_payload(hub, parked.connection, entity, parked.external_id)
+    before = report.entities[entity].quarantined
+    Lander(hub, link, report).land([item])
+    if report.entities[entity].quarantined > before:
+        return "it still cannot be mapped; the cause stands in the quarantine"
+    return "mapped and planned; it goes out with the next delivery"
+
+
+def _again(hub: Hub, parked: Parked, entity: EntityName, target: str) -> str:
+    now = hub.ports.clock.now()
+    if parked.record_id is None:
+        return "it has no document; pull it again"
+    if parked.cause == "changed_after_delivery":
+        return f"{target} takes no changes by file: change it there, then `comptoir quarantine resolve`"
+    with hub.database.transaction() as session:
+        if Bindings(session).of_records(target, entity, [parked.record_id]) and parked.cause != "rejected_by_target":
+            Quarantine(session).resolve(
+                parked.connection, entity, [parked.external_id], "it is already there", now, target
+            )
+            return f"{target} already has it"
+        row = (
+            hub.ports.ids.new(), target, entity.value, parked.record_id, parked.connection, "retry",
+            parked.external_id, "create", "pending", now, now,
+        )  # fmt: skip
+        if not Outbox(session).revive(target, parked.record_id, entity, row):
+            return "it is already on its way"
+    return "queued again; it goes out with the next delivery"
+
+
+def resolve(hub: Hub, parked: Parked, because: str) -> None:
+    """Closes a parked record by a person's word."""
+    with hub.database.transaction() as session:
+        Quarantine(session).resolve(
+            parked.connection,
+            EntityName(parked.entity),
+            [parked.external_id],
+            because,
+            hub.ports.clock.now(),
+            parked.target,
+        )
