@@ -151,9 +151,7 @@ class WooCommerceClient:
         key, secret = self.access.key, self.access.secret
         token = base64.b64encode(f"{key}:{secret}".encode()).decode()
         self._http = ctx.http.with_signing(
-            basic_signer(token)
-            if self.access.https
-            else OAuthSigner(key, secret, clock=ctx.clock, random=ctx.random),
+            basic_signer(token) if self.access.https else OAuthSigner(key, secret, clock=ctx.clock, random=ctx.random),
             secrets=(key, secret, token),
             timeout=config.timeout,
         )

@@ -91,9 +91,7 @@ def shop_access(credentials: Credentials, connection: str) -> ShopAccess:
     if not secret:
         raise wrong("password", "has no password: the consumer secret (cs_...) is missing")
     if key.startswith("cs_") and secret.startswith("ck_"):
-        raise wrong(
-            "login", "has key and secret swapped: login is the key ck_..., password the secret cs_..."
-        )
+        raise wrong("login", "has key and secret swapped: login is the key ck_..., password the secret cs_...")
     if "://" not in host:
         host = f"{_scheme(credentials) or 'https'}://{host}"
     try:
@@ -104,9 +102,7 @@ def shop_access(credentials: Credentials, connection: str) -> ShopAccess:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise wrong("host", "has a host that is no http or https address")
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise wrong(
-            "host", "has a host with credentials or a query in it: they belong into login and password"
-        )
+        raise wrong("host", "has a host with credentials or a query in it: they belong into login and password")
     name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     usual = {"http": 80, "https": 443}[parts.scheme]
     where = name if port in (None, usual) else f"{name}:{port}"

@@ -71,9 +71,7 @@ class WooCommerceConnector:
                 filters = {"status": "any", **_modified_after(request.since)}
                 prices = self._price_facts()
                 return self._pages("/products", filters, request, lambda rows: self._items(rows, prices))
-        raise ContractViolation(
-            f"{self._ctx.connection}: WooCommerce has no {request.entity.value} to pull by itself"
-        )
+        raise ContractViolation(f"{self._ctx.connection}: WooCommerce has no {request.entity.value} to pull by itself")
 
     def check(self) -> CheckReport:
         """Address, keys, rights, clocks, time zone and currency. Reads only."""
@@ -133,9 +131,7 @@ class WooCommerceConnector:
         found = self._ctx.tasks.map_ordered(self._refunds, refunded, width=self._config.pages_in_flight)
         items: list[RawItem] = []
         for order in orders:
-            items.append(
-                RawItem(EntityName.ORDER, str(order["id"]), order, _gmt(order.get("date_modified_gmt")))
-            )
+            items.append(RawItem(EntityName.ORDER, str(order["id"]), order, _gmt(order.get("date_modified_gmt"))))
             if order.get("refunds"):
                 parent = _order_facts(order)
                 items += [
@@ -173,9 +169,7 @@ class WooCommerceConnector:
 
     def _items(self, products: Sequence[Mapping[str, Any]], prices: Mapping[str, Any]) -> list[RawItem]:
         with_variants = [product for product in products if _is_variable(product)]
-        found = self._ctx.tasks.map_ordered(
-            self._variations, with_variants, width=self._config.pages_in_flight
-        )
+        found = self._ctx.tasks.map_ordered(self._variations, with_variants, width=self._config.pages_in_flight)
         items: list[RawItem] = []
         for product in products:
             if _is_variable(product):
@@ -195,9 +189,7 @@ class WooCommerceConnector:
             if currency is None:
                 currency = self._client.get("/data/currencies/current")[0]["code"]
             if including is None:
-                including = (
-                    self._client.get("/settings/tax/woocommerce_prices_include_tax")[0]["value"] == "yes"
-                )
+                including = self._client.get("/settings/tax/woocommerce_prices_include_tax")[0]["value"] == "yes"
         except AuthError as error:
             raise ConfigError(
                 f"{error.message} (asked for the currency and price basis of the catalogue)",
@@ -318,6 +310,4 @@ def _is_variable(product: Mapping[str, Any]) -> bool:
 
 
 def _item(payload: Mapping[str, Any], parent: Mapping[str, Any]) -> RawItem:
-    return RawItem(
-        EntityName.ITEM, str(payload["id"]), payload, _gmt(payload.get("date_modified_gmt")), parent
-    )
+    return RawItem(EntityName.ITEM, str(payload["id"]), payload, _gmt(payload.get("date_modified_gmt")), parent)

@@ -86,9 +86,7 @@ def _taxed_scheme(country: str, company_country: str) -> str:
         return "domestic"
     if territory in _EU and home in _EU:
         return "oss"
-    raise ValueError(
-        f"tax of {country} was charged: no VAT scheme of a company in {company_country} has this"
-    )
+    raise ValueError(f"tax of {country} was charged: no VAT scheme of a company in {company_country} has this")
 
 
 def _untaxed_scheme(country: str, vat_id: str | None, company_country: str) -> tuple[str, str]:
@@ -109,9 +107,7 @@ def _rate_of(rate: Mapping[str, Any]) -> Decimal:
     for name in ("label", "rate_code"):
         if found := _RATE_IN_CODE.search(_words(rate.get(name))):
             return Decimal(found.group(1).replace(",", "."))
-    raise ValueError(
-        f"the rate of tax {rate.get('rate_code') or rate.get('rate_id')} is not written in the order"
-    )
+    raise ValueError(f"the rate of tax {rate.get('rate_code') or rate.get('rate_id')} is not written in the order")
 
 
 def _split(tax: Decimal, parts: Sequence[Decimal], currency: str) -> list[Decimal]:
@@ -120,10 +116,7 @@ def _split(tax: Decimal, parts: Sequence[Decimal], currency: str) -> list[Decima
         return allocate(tax, parts, currency)
     # A shop that shows more decimals than the currency has: shares at that precision, the rest on the largest.
     whole = sum(parts, Decimal(0))
-    shares = [
-        (tax * part / whole if whole else Decimal(0)).quantize(_SMALLEST_SHARE, ROUND_HALF_UP)
-        for part in parts
-    ]
+    shares = [(tax * part / whole if whole else Decimal(0)).quantize(_SMALLEST_SHARE, ROUND_HALF_UP) for part in parts]
     largest = max(range(len(parts)), key=lambda i: abs(parts[i]))
     shares[largest] += tax - sum(shares, Decimal(0))
     return shares
@@ -248,9 +241,7 @@ def refund_tax_lines(
 ) -> list[dict[str, Any]]:
     """As `tax_lines`, with positive amounts; a rate that the refund does not list is taken from its order."""
     positive = [
-        {"id": t.get("id"), "total": str(negated(t["total"]))}
-        for t in taxes or ()
-        if t.get("total") not in (None, "")
+        {"id": t.get("id"), "total": str(negated(t["total"]))} for t in taxes or () if t.get("total") not in (None, "")
     ]
     known = {str(rate.get("rate_id")): rate for rate in (*(order_rates or ()), *(rates or ()))}
     return tax_lines(
@@ -386,9 +377,7 @@ def addresses(billing: Any, shipping: Any) -> list[dict[str, Any]]:
     for role, block in (("billing", billing), ("shipping", shipping)):
         text = {key: _words(value) for key, value in (block or {}).items()}
         lines = [text[key] for key in ("address_1", "address_2") if text.get(key)]
-        who = {
-            key: text.get(key) or None for key in ("company", "first_name", "last_name", "postcode", "city")
-        }
+        who = {key: text.get(key) or None for key in ("company", "first_name", "last_name", "postcode", "city")}
         if lines or any(who.values()):
             more = {key: text.get(key) or None for key in ("phone", "email")}
             place = {"region": text.get("state") or None, "country": country(text.get("country"))}
@@ -405,9 +394,7 @@ def extra(meta: Any, *pairs: Any) -> dict[str, object]:
             continue
         if key in found:
             earlier = found[key]
-            found[key] = (
-                [*earlier, entry.get("value")] if isinstance(earlier, list) else [earlier, entry.get("value")]
-            )
+            found[key] = [*earlier, entry.get("value")] if isinstance(earlier, list) else [earlier, entry.get("value")]
         else:
             found[key] = entry.get("value")
     for name, value in zip(pairs[::2], pairs[1::2], strict=True):
@@ -433,9 +420,7 @@ def options(attributes: Any) -> list[dict[str, str]]:
     ]
 
 
-def prices(
-    regular: Any, sale: Any, sale_from: Any, sale_to: Any, currency: Any, basis: Any
-) -> list[dict[str, Any]]:
+def prices(regular: Any, sale: Any, sale_from: Any, sale_to: Any, currency: Any, basis: Any) -> list[dict[str, Any]]:
     """The regular price and, when there is one, the sale price with its dates (shop-local days)."""
     found = []
     if (usual := amount(regular)) is not None:

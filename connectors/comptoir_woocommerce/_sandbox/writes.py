@@ -1,0 +1,462 @@
+"""What writing to the sandbox does: totals, stock, states, and which dates move (all as observed)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from comptoir_woocommerce._sandbox.catalogue import Customer, Product, empty_place
+from comptoir_woocommerce._sandbox.lists import ORDER_STATUSES, Problem
+from comptoir_woocommerce._sandbox.money import Charge, Coupon, Line, Order, Rate, Refund, micros
+from comptoir_woocommerce._sandbox.seed import OrderSlot
+
+if TYPE_CHECKING:
+    from comptoir_woocommerce._sandbox.shop import WooCommerceSandbox
+
+__all__ = ["Writes"]
+
+Answer = tuple[int, Any]
+Handler = Callable[[dict[str, Any], dict[str, str]], Answer]
+
+_PLACE = (
+    "first_name", "last_name", "company", "address_1", "address_2", "city", "state", "postcode", "country",
+)  # fmt: skip
+_TEXT_FIELDS = {"customer_note": "note", "payment_method": "method", "payment_method_title": "method_title"}
+_STOCK_KEPT = ("processing", "completed", "on-hold")
+
+
+class Writes:
+    """The write side of one shop."""
+
+    def __init__(self, shop: WooCommerceSandbox) -> None:
+        self._shop = shop
+
+    def find(self, method: str, steps: list[str]) -> Handler | None:
+        """What handles a request, None when there is no such route."""
+        numbers = [int(step) for step in steps if step.isdigit()]
+        shape = "/".join("#" if step.isdigit() else step for step in steps)
+        change = method in ("PUT", "PATCH", "POST")
+        routes: dict[tuple[str, str], Handler] = {
+            ("POST", "orders"): lambda body, query: self.create_order(body),
+            ("POST", "orders/batch"): lambda body, query: self._batch(body, self.update_order),
+            ("POST", "orders/#/refunds"): lambda body, query: self.create_refund(numbers[0], body),
+            ("POST", "orders/#/notes"): lambda body, query: self.create_note(numbers[0], body),
+            ("POST", "products"): lambda body, query: self.create_product(body, 0),
+            ("POST", "products/batch"): lambda body, query: self._batch(body, self.update_product),
+            ("POST", "products/#/variations"): lambda body, query: self.create_product(body, numbers[0]),
+            ("POST", "customers"): lambda body, query: self.create_customer(body),
+            ("DELETE", "orders/#"): lambda body, query: self.delete_order(numbers[0], query),
+            ("DELETE", "products/#"): lambda body, query: self.delete_product(numbers[0], query),
+            ("DELETE", "customers/#"): lambda body, query: self.delete_customer(numbers[0], query),
+        }
+        if change and shape == "orders/#":
+            return lambda body, query: self.update_order(numbers[0], body)
+        if change and shape == "products/#":
+            return lambda body, query: self.update_product(numbers[0], body)
+        if change and shape == "products/#/variations/#":
+            self._shop.variation(numbers[0], numbers[1])
+            return lambda body, query: self.update_product(numbers[1], body)
+        if change and shape == "customers/#":
+            return lambda body, query: self.update_customer(numbers[0], body)
+        return routes.get((method, shape))
+
+    def _batch(self, body: dict[str, Any], update: Callable[[int, dict[str, Any]], Answer]) -> Answer:
+        rows = [row for key in ("create", "update", "delete") for row in body.get(key) or ()]
+        if len(rows) > 100:
+            words = "Unable to accept more than 100 items for this request."
+            raise Problem(413, "woocommerce_rest_request_entity_too_large", words)
+        done = []
+        for row in body.get("update") or ():
+            try:
+                done.append(update(int(row["id"]), row)[1])
+            except Problem as problem:
+                done.append({"id": row["id"], "error": problem.body})
+        return 200, {"update": done}
+
+    # --- orders -----------------------------------------------------------------------------------------------
+
+    def create_order(self, body: dict[str, Any]) -> Answer:
+        """POST orders."""
+        shop = self._shop
+        customer = int(body.get("customer_id") or 0)
+        if customer and customer not in shop.customers:
+            raise Problem(400, "woocommerce_rest_invalid_customer_id", "Customer ID is invalid.")
+        status = _status(body.get("status", "pending"))
+        number, now = shop.new_id(), shop.now
+        order = Order(number, "pending", now, now, body.get("currency", shop.currency), customer, via="rest-api")
+        order.key = f"wc_order_{shop.dice.word(13)}"
+        order.billing = {**dict.fromkeys((*_PLACE, "email", "phone"), ""), **(body.get("billing") or {})}
+        order.shipping = {**dict.fromkeys((*_PLACE, "phone"), ""), **(body.get("shipping") or {})}
+        self._texts(order, body)
+        order.meta = self._meta([], body)
+        order.tax_line_ids = number * 100 + 30
+        order.coupons = [
+            Coupon(number * 100 + 28 + n, str(row["code"]).lower(), 10)
+            for n, row in enumerate(body.get("coupon_lines") or ())
+        ]
+        self._rows(order, body)
+        shop.orders[number] = OrderSlot.of(order)
+        self._set_status(order, status)
+        if body.get("set_paid"):
+            self._paid(order)
+        shop.orders[number].changed()
+        return 201, shop.show.order(order)
+
+    def update_order(self, number: int, body: dict[str, Any]) -> Answer:
+        """PUT orders/#. Meta alone moves the modified date of version 7 only; line changes without new totals never."""
+        shop = self._shop
+        order = shop.slot(number).order(keep=True)
+        status = _status(body["status"]) if "status" in body else order.status
+        before = shop.rules.totals(order)
+        for part in ("billing", "shipping"):
+            if part in body:
+                setattr(order, part, {**getattr(order, part), **body[part]})
+        self._texts(order, body)
+        order.meta = self._meta(order.meta, body)
+        self._rows(order, body)
+        self._set_status(order, status)
+        if body.get("set_paid"):
+            self._paid(order)
+        lasting = set(body) - {"id", "meta_data", "line_items", "shipping_lines", "fee_lines"}
+        only_meta = "meta_data" in body and not shop.show.modern
+        if lasting or only_meta or shop.rules.totals(order) != before:
+            order.modified = shop.now
+        shop.orders[number].changed()
+        return 200, shop.show.order(order)
+
+    def delete_order(self, number: int, query: dict[str, str]) -> Answer:
+        """DELETE orders/#: into the trash, or with force for good."""
+        shop = self._shop
+        order = shop.slot(number).order(keep=True)
+        shown = shop.show.order(order)
+        if query.get("force", "").lower() == "true":
+            del shop.orders[number]
+            return 200, shown
+        if order.status == "trash":
+            raise Problem(410, "woocommerce_rest_already_trashed", "The order has already been deleted.")
+        order.status, order.modified = "trash", shop.now
+        shop.orders[number].changed()
+        return 200, shown
+
+    def create_note(self, number: int, body: dict[str, Any]) -> Answer:
+        """POST orders/#/notes: moves no date."""
+        shop = self._shop
+        shop.slot(number)
+        path, note = f"/orders/{number}/notes", shop.new_id()
+        shown = {
+            "id": note,
+            "author": "WooCommerce",
+            "date_created": shop.show.local(shop.now),
+            "date_created_gmt": shop.show.gmt(shop.now),
+            "note": str(body.get("note", "")),
+            "customer_note": bool(body.get("customer_note")),
+            "_links": shop.show.links(f"{path}/{note}", path, f"/orders/{number}", ("GET", "DELETE")),
+        }
+        shop.notes.setdefault(number, []).insert(0, shown)
+        return 201, shown
+
+    def _texts(self, order: Order, body: dict[str, Any]) -> None:
+        for name, attribute in _TEXT_FIELDS.items():
+            if name in body:
+                setattr(order, attribute, str(body[name]))
+        if "transaction_id" in body:
+            order.transaction = str(body["transaction_id"])
+
+    def _meta(self, held: list[dict[str, Any]], body: dict[str, Any]) -> list[dict[str, Any]]:
+        found = [dict(entry) for entry in held]
+        for row in body.get("meta_data") or ():
+            known = next((e for e in found if row.get("id") and e["id"] == row["id"]), None)
+            if known is not None:
+                known["value"] = row.get("value")
+            else:
+                found.append({"id": self._shop.new_id(), "key": row.get("key"), "value": row.get("value")})
+        return [entry for entry in found if entry["value"] is not None]
+
+    def _rows(self, order: Order, body: dict[str, Any]) -> None:
+        """Adds, changes or (quantity 0) removes rows."""
+        place = order.shipping.get("country") or order.billing.get("country") or ""
+        for row in body.get("line_items") or ():
+            known = next((line for line in order.lines if line.id == row.get("id")), None)
+            if known is None:
+                order.lines.append(self._new_line(order, row, place))
+            elif row.get("quantity") == 0:
+                order.lines.remove(known)
+            else:
+                known.quantity = int(row.get("quantity", known.quantity))
+                known.subtotal = micros(row["subtotal"]) if "subtotal" in row else known.subtotal
+                known.total = micros(row["total"]) if "total" in row else known.total
+        top = self._top_rates(order, place)
+        for row in body.get("shipping_lines") or ():
+            number = order.id * 100 + 20 + len(order.charges)
+            label, method = str(row.get("method_title", "")), str(row.get("method_id", ""))
+            order.charges.append(Charge(number, label, method, micros(row.get("total", "0")), top))
+        for row in body.get("fee_lines") or ():
+            number = order.id * 100 + 25 + len(order.fees)
+            rates = self._shop.rules.for_place(place, str(row.get("tax_class", "")))
+            order.fees.append(Charge(number, str(row.get("name", "")), None, micros(row.get("total", "0")), rates))
+        order.physical = any(not self._virtual(line) for line in order.lines)
+
+    def _virtual(self, line: Line) -> bool:
+        product = self._shop.products.get(line.variation_id or line.product_id)
+        return product is not None and product.virtual
+
+    def _top_rates(self, order: Order, place: str) -> tuple[Rate, ...]:
+        classes = [line.tax_class for line in order.lines] or [""]
+        return self._shop.rules.for_place(place, "" if "" in classes else classes[0])
+
+    def _new_line(self, order: Order, row: dict[str, Any], place: str) -> Line:
+        shop, rules = self._shop, self._shop.rules
+        number = order.id * 100 + len(order.lines)
+        product = self._wanted(row)
+        quantity = int(row.get("quantity", 1))
+        if product is None:
+            rates = rules.for_place(place, "")
+            price = micros(row.get("subtotal", row.get("total", "0")))
+            total = micros(row.get("total", "0"))
+            return Line(number, str(row.get("name", "")), 0, 0, quantity, "", price, total, rates, None)
+        parent = shop.products[product.parent_id] if product.parent_id else None
+        tax_class = parent.tax_class if parent else product.tax_class
+        rates = rules.for_place(place, tax_class)
+        whole = micros(product.price or "0") * quantity
+        subtotal = micros(row["subtotal"]) if "subtotal" in row else rules.net_of(whole, rates)
+        total = subtotal
+        if order.coupons:
+            total = rules.net_of(rules.discounted(whole, order.coupons[0].percent), rates)
+        total = micros(row["total"]) if "total" in row else total
+        name, meta = product.name, []
+        if parent:
+            name = f"{parent.name} - {', '.join(a['option'] for a in product.attributes)}"
+            meta = [_shown(shop.new_id(), a["name"].lower(), a["option"]) for a in product.attributes]
+        return Line(
+            number, name, parent.id if parent else product.id, product.id if parent else 0, quantity, tax_class,
+            subtotal, total, rates, product.sku, product.gtin, parent.name if parent else None, meta,
+        )  # fmt: skip
+
+    def _wanted(self, row: dict[str, Any]) -> Product | None:
+        """The product of a new line: by variation, product or SKU. An unknown one is taken all the same (observed)."""
+        number = row.get("variation_id") or row.get("product_id")
+        if number:
+            return self._shop.products.get(int(number))
+        return next((p for p in self._shop.products.values() if p.sku and p.sku == row.get("sku")), None)
+
+    # --- states and stock -------------------------------------------------------------------------------------
+
+    def _paid(self, order: Order) -> None:
+        """Payment is complete. Cash on delivery goes straight to completed (observed), goods to processing."""
+        order.paid = order.paid or self._shop.now
+        self._set_status(order, "completed" if order.method == "cod" or not order.physical else "processing")
+
+    def _set_status(self, order: Order, status: str) -> None:
+        was, now = order.status, self._shop.now
+        order.status = status
+        if status in ("processing", "completed") and order.paid is None:
+            if order.method != "cod" or status == "completed":
+                order.paid = now
+        if status == "completed" and order.completed is None:
+            order.completed = now
+        if status in _STOCK_KEPT and not order.stock_taken:
+            self._move_stock(order, -1)
+        elif status in ("cancelled", "pending") and order.stock_taken:
+            self._move_stock(order, 1)
+        if status == "refunded" and was != "refunded":
+            left = self._refundable(order)
+            if left > 0:
+                number = self._shop.new_id()
+                order.refunds.append(Refund(number, now, left, "Order fully refunded.", full=True))
+
+    def _move_stock(self, order: Order, sign: int) -> None:
+        order.stock_taken = sign < 0
+        for line in order.lines:
+            self._take(line, sign * line.quantity)
+            line.meta = [entry for entry in line.meta if entry["key"] != "_reduced_stock"]
+            if sign < 0 and line.sku is not None:
+                line.meta.append(_shown(self._shop.new_id(), "_reduced_stock", str(line.quantity)))
+
+    def _take(self, line: Line, change: int) -> None:
+        product = self._shop.products.get(line.variation_id or line.product_id)
+        if product is None or product.manage_stock is not True:
+            return
+        product.stock = (product.stock or 0) + change
+        product.recount()
+        self._touch(product)
+
+    def _touch(self, product: Product) -> None:
+        """A variation's change moves its product's date too (observed)."""
+        product.modified = self._shop.now
+        if product.parent_id:
+            self._shop.products[product.parent_id].modified = self._shop.now
+
+    # --- refunds ----------------------------------------------------------------------------------------------
+
+    def _refundable(self, order: Order) -> int:
+        return self._shop.rules.totals(order)["total"] - sum(refund.amount for refund in order.refunds)
+
+    def create_refund(self, number: int, body: dict[str, Any]) -> Answer:
+        """POST orders/#/refunds: of lines, of an amount only, or of everything."""
+        shop = self._shop
+        order = shop.slot(number).order(keep=True)
+        refund = Refund(shop.new_id(), shop.now, 0, str(body.get("reason") or ""))
+        restock = body.get("api_restock", True)
+        for row in body.get("line_items") or ():
+            self._refund_row(order, refund, row, restock=bool(restock))
+        given: list[Line | Charge] = [*refund.lines, *refund.shipping, *refund.fees]
+        in_rows = sum(-part.total - shop.rules.line_tax(part.total, part.rates) for part in given)
+        refund.amount = micros(body["amount"]) if body.get("amount") else in_rows
+        left = self._refundable(order)
+        if refund.amount <= 0 or refund.amount > left:
+            raise Problem(500, "woocommerce_rest_cannot_create_order_refund", "Invalid refund amount.", 500)
+        refund.full = refund.amount == left
+        order.refunds.append(refund)
+        if refund.full:
+            order.status = "refunded"
+        order.modified = shop.now
+        shop.orders[number].changed()
+        return 201, shop.show.refund(order, refund)
+
+    def _refund_row(self, order: Order, refund: Refund, row: dict[str, Any], *, restock: bool) -> None:
+        net = -micros(row.get("refund_total", 0))
+        made = len(refund.lines) + len(refund.shipping) + len(refund.fees)
+        number = refund.id * 100 + 40 + made
+        line = next((line for line in order.lines if line.id == row.get("id")), None)
+        if line is not None:
+            count = -int(row.get("quantity") or 0)
+            refund.lines.append(
+                Line(
+                    number,
+                    line.name,
+                    line.product_id,
+                    line.variation_id,
+                    count,
+                    line.tax_class,
+                    net,
+                    net,
+                    line.rates,
+                    line.sku,
+                    line.gtin,
+                    line.parent_name,
+                    refunds=line.id,
+                )  # fmt: skip
+            )
+            if restock and order.stock_taken:
+                self._take(line, -count)
+                if not any(entry["key"] == "_restock_refunded_items" for entry in line.meta):
+                    line.meta.append(_shown(self._shop.new_id(), "_restock_refunded_items", "1"))
+            return
+        for rows, into in ((order.charges, refund.shipping), (order.fees, refund.fees)):
+            charge = next((c for c in rows if c.id == row.get("id")), None)
+            if charge is not None:
+                into.append(Charge(number, charge.label, charge.method, net, charge.rates, refunds=charge.id))
+
+    # --- products and customers -------------------------------------------------------------------------------
+
+    def create_product(self, body: dict[str, Any], parent: int) -> Answer:
+        """POST products, or variations of one."""
+        shop = self._shop
+        if parent:
+            shop.record("products", parent)
+        self._check_product(body, 0)
+        name = str(body.get("name") or (shop.products[parent].name if parent else "Product"))
+        kind = "variation" if parent else str(body.get("type", "simple"))
+        product = Product(shop.new_id(), name, shop.now, shop.now, type=kind, parent_id=parent)
+        shop.products[product.id] = product
+        if parent:
+            shop.products[parent].variations.append(product.id)
+        self._fill(product, body)
+        return 201, product.show(shop.show)
+
+    def update_product(self, number: int, body: dict[str, Any]) -> Answer:
+        """PUT products/#. An id in the body wins over the one in the address; every write moves the date (observed)."""
+        shop = self._shop
+        product = shop.products.get(int(body.get("id") or number))
+        if product is None:
+            raise Problem(400, "woocommerce_rest_product_invalid_id", "Invalid ID.")
+        self._check_product(body, product.id)
+        self._fill(product, body)
+        return 200, product.show(shop.show)
+
+    def delete_product(self, number: int, query: dict[str, str]) -> Answer:
+        """DELETE products/#: into the trash, or with force for good."""
+        shop = self._shop
+        shop.record("products", number)
+        product = shop.products[number]
+        if query.get("force", "").lower() == "true":
+            del shop.products[number]
+            return 200, product.show(shop.show)
+        if product.status == "trash":
+            raise Problem(410, "woocommerce_rest_already_trashed", "The product has already been deleted.")
+        product.status = "trash"
+        self._touch(product)
+        return 200, product.show(shop.show)
+
+    def _check_product(self, body: dict[str, Any], own: int) -> None:
+        for name in ("regular_price", "sale_price"):
+            if name in body and not isinstance(body[name], str):
+                raise Problem.parameter(name, f"{name} is not of type string.", "rest_invalid_type", {"param": name})
+        sku = body.get("sku")
+        twin = next((p for p in self._shop.products.values() if sku and p.sku == sku and p.id != own), None)
+        if twin is not None:
+            data = {"status": 400, "resource_id": twin.id, "unique_sku": f"{sku}-1"}
+            raise Problem(400, "product_invalid_sku", "Invalid or duplicated SKU.", data)
+
+    def _fill(self, product: Product, body: dict[str, Any]) -> None:
+        names = {
+            "name": "name", "status": "status", "sku": "sku", "global_unique_id": "gtin", "weight": "weight",
+            "regular_price": "regular_price", "sale_price": "sale_price", "tax_class": "tax_class",
+            "manage_stock": "manage_stock", "backorders": "backorders", "virtual": "virtual",
+            "description": "description", "stock_status": "stock_status", "grouped_products": "grouped",
+        }  # fmt: skip
+        for name, attribute in names.items():
+            if name in body:
+                setattr(product, attribute, body[name])
+        if "stock_quantity" in body and product.manage_stock is True:
+            product.stock = int(body["stock_quantity"] or 0)
+        if "attributes" in body:
+            product.attributes = [{"id": 0, "name": str(row.get("id", "")), **row} for row in body["attributes"]]
+        product.meta = self._meta(product.meta, body)
+        product.recount()
+        self._touch(product)
+
+    def create_customer(self, body: dict[str, Any]) -> Answer:
+        """POST customers."""
+        shop, mail = self._shop, str(body.get("email", ""))
+        if any(c.email == mail for c in shop.customers.values()):
+            words = f"An account is already registered with {mail}. Please log in or use a different email address."
+            raise Problem(400, "registration-error-email-exists", words)
+        number = max(shop.customers, default=0) + 1
+        customer = Customer(number, mail, "", "", str(body.get("username") or mail.split("@")[0]), shop.now, shop.now)
+        shop.customers[number] = customer
+        return 201, self._fill_customer(customer, body)
+
+    def update_customer(self, number: int, body: dict[str, Any]) -> Answer:
+        """PUT customers/#."""
+        self._shop.record("customers", number)
+        return 200, self._fill_customer(self._shop.customers[number], body)
+
+    def delete_customer(self, number: int, query: dict[str, str]) -> Answer:
+        """DELETE customers/#: for good or not at all."""
+        shop = self._shop
+        shop.record("customers", number)
+        if query.get("force", "").lower() != "true":
+            raise Problem(501, "woocommerce_rest_trash_not_supported", "Customers do not support trashing.")
+        return 200, shop.customers.pop(number).show(shop.show)
+
+    def _fill_customer(self, customer: Customer, body: dict[str, Any]) -> Any:
+        for name in ("first_name", "last_name", "email", "role"):
+            if name in body:
+                setattr(customer, name, str(body[name]))
+        customer.billing = {**empty_place(email=True), **customer.billing, **(body.get("billing") or {})}
+        customer.shipping = {**empty_place(email=False), **customer.shipping, **(body.get("shipping") or {})}
+        customer.meta = self._meta(customer.meta, body)
+        customer.modified = self._shop.now
+        return customer.show(self._shop.show)
+
+
+def _status(status: Any) -> str:
+    if status not in ORDER_STATUSES:
+        words = f"status is not one of {', '.join(ORDER_STATUSES[:-1])}, and {ORDER_STATUSES[-1]}."
+        raise Problem.parameter("status", words, "rest_not_in_enum")
+    return str(status)
+
+
+def _shown(number: int, key: str, value: str) -> dict[str, Any]:
+    return {"id": number, "key": key, "value": value, "display_key": key, "display_value": value}

@@ -1,0 +1,163 @@
+"""A WooCommerce shop for tests, the demo and the simulation: `handle(request)`, a transport, a thin server.
+
+    python -m comptoir_woocommerce.sandbox --port 8081 --orders 200 --seed 1
+
+It behaves as shops of version 7.9.0 and 11.0.1 were observed to behave, faults included. It keeps everything in memory
+and listens on the loopback only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
+
+from comptoir.sdk import Clock, HttpRequest, HttpResponse, OutcomeUnknown, TransientError
+from comptoir_woocommerce._sandbox.faults import Dropped, FaultKind, Faults
+from comptoir_woocommerce._sandbox.money import Rate
+from comptoir_woocommerce._sandbox.shop import LogEntry, WooCommerceSandbox
+
+__all__ = [
+    "Dropped",
+    "FaultKind",
+    "Faults",
+    "LogEntry",
+    "Rate",
+    "SandboxTransport",
+    "ServerClock",
+    "WooCommerceSandbox",
+    "main",
+    "serve",
+]
+
+
+class ServerClock:
+    """The time that the HTTP server stamps its answers with, for a sandbox that is served to real clients."""
+
+    def __init__(self) -> None:
+        stamp = BaseHTTPRequestHandler.date_time_string
+        self._start: datetime = parsedate_to_datetime(stamp(_NOBODY))
+        self._reading = time.monotonic()
+
+    def now(self) -> datetime:
+        """Aware UTC now."""
+        return self._start + timedelta(seconds=time.monotonic() - self._reading)
+
+    def monotonic(self) -> float:
+        """Seconds since some start."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Waits."""
+        time.sleep(seconds)
+
+
+_NOBODY: Any = None
+
+
+class SandboxTransport:
+    """The sdk's transport, straight into a sandbox: no sockets, no threads."""
+
+    def __init__(self, shop: WooCommerceSandbox) -> None:
+        self._shop = shop
+
+    def send(self, request: HttpRequest, *, timeout: float, max_bytes: int) -> HttpResponse:
+        """The sandbox's answer, or the error that a real transport would raise."""
+        try:
+            answer = self._shop.handle(request)
+        except Dropped as dropped:
+            if dropped.sent:
+                raise OutcomeUnknown(f"no whole answer to {request.method} arrived") from None
+            raise TransientError("the connection was refused") from None
+        if len(answer.body) > max_bytes:
+            raise TransientError(f"the answer is larger than {max_bytes} bytes")
+        return answer
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One connection; the shop answers one request at a time."""
+
+    protocol_version = "HTTP/1.1"
+    shop: ClassVar[WooCommerceSandbox]
+    scheme: ClassVar[str]
+    lock: ClassVar[threading.Lock]
+
+    def _answer(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length) if length else None
+        url = f"{self.scheme}://{self.headers.get('Host', '')}{self.path}"
+        request = HttpRequest(self.command, url, {k.lower(): v for k, v in self.headers.items()}, body)
+        try:
+            with self.lock:
+                answer = self.shop.handle(request)
+        except Dropped as dropped:
+            if dropped.partial:
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ")
+                self.wfile.write(f"{len(dropped.partial) * 2}\r\n\r\n".encode() + dropped.partial)
+            self.close_connection = True
+            return
+        head = [f"HTTP/1.1 {answer.status} {self.responses.get(answer.status, ('Answer', ''))[0]}"]
+        head += [f"{name}: {value}" for name, value in answer.headers.items()]
+        head.append(f"Content-Length: {len(answer.body)}")
+        self.wfile.write("\r\n".join(head).encode() + b"\r\n\r\n" + answer.body)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _answer  # noqa: N815 - http.server's names
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """The sandbox keeps its own log, without credentials."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+
+@contextmanager
+def serve(shop: WooCommerceSandbox, port: int = 0, *, plays_https: bool = False) -> Iterator[str]:
+    """Serves a sandbox on the loopback and gives its address; `plays_https`: as if a proxy in front spoke TLS."""
+    handler = type(
+        "Handler",
+        (_Handler,),
+        {"shop": shop, "scheme": "https" if plays_https else "http", "lock": threading.Lock()},
+    )
+    server = _Server(("127.0.0.1", port), handler)
+    shop.home = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield shop.home
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def main(argv: Sequence[str] | None = None, *, clock: Clock | None = None) -> None:
+    """Serves a seeded shop until interrupted."""
+    parser = argparse.ArgumentParser(prog="comptoir_woocommerce.sandbox", description="A made-up WooCommerce shop.")
+    parser.add_argument("--port", type=int, default=8081)
+    parser.add_argument("--orders", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--version", default="11.0.1", help="11.0.1 or 7.9.0")
+    parser.add_argument("--excluding-tax", action="store_true", help="prices are entered without tax")
+    chosen = parser.parse_args(argv)
+    shop = WooCommerceSandbox(
+        clock=clock or ServerClock(),
+        seed=chosen.seed,
+        version=chosen.version,
+        prices_include_tax=not chosen.excluding_tax,
+    )
+    shop.seed_orders(chosen.orders)
+    with serve(shop, chosen.port) as address:
+        print(f"{address}  key {shop.key}  secret {shop.secret}", flush=True)  # noqa: T201 - a command line prints
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()
