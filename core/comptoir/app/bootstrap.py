@@ -141,8 +141,15 @@ def _connector_config(file: ConfigFile, name: str, connector: type[Connector], o
 
 
 def _accounts(settings: Settings, file: ConfigFile) -> AccountMap:
+    given = settings.accounting
+    channels = [name for name, c in settings.connections.items() if c.invoicing in ("self", "hub")]
+    if len(channels) == 1:
+        # Nothing to tell apart: the shop's own numbers are the piece numbers.
+        own = given.get("channels", {}) if isinstance(given.get("channels", {}), dict) else {}
+        channel = {"piece_prefix": "", **own.get(channels[0], {})}
+        given = {**given, "channels": {**own, channels[0]: channel}}
     try:
-        accounts = AccountMap.model_validate(settings.accounting)
+        accounts = AccountMap.model_validate(given)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         key = ["accounting", *(str(part) for part in problem["loc"])]

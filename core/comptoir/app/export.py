@@ -35,7 +35,7 @@ def export_fec(config: Path, folder: Path, year: int | None) -> tuple[Path, int]
         path = folder / fec_name(company.siren, end)
         part = path.with_suffix(".part")
         with hub.database.transaction() as session, part.open("wb") as out:
-            entries = write_fec(Journal(session).stream(start, end), out)
+            entries = write_fec(Journal(session).stream(start, end), siren=company.siren, year_end=end, out=out).entries
     faults = check_fec(part.read_bytes())
     if faults:
         part.unlink()

@@ -14,7 +14,8 @@ from typing import Any
 from uuid import UUID
 
 from comptoir.domain.accounts import ChannelBooks
-from comptoir.domain.journal import correct_entries, derive_entries
+from comptoir.domain.corrections import correct_entries
+from comptoir.domain.journal import derive_entries
 from comptoir.engine.counts import RunReport
 from comptoir.engine.hub import Hub
 from comptoir.engine.policies import BEFORE_CUTOVER
@@ -58,7 +59,7 @@ def _derive(hub: Hub, session: Session, ids: Sequence[UUID], report: RunReport) 
     outcomes: list[Any] = []
     for channel, stored_orders in by_channel.items():
         refunds = documents.refunds_of(channel, [s.document.external_id for s in stored_orders])
-        books = hub.accounts.channel(channel)
+        books = hub.accounts.channel(channel, invoicing=hub.link(channel).invoicing or "self")
         done: list[str] = []
         for stored in stored_orders:
             order: SalesOrder = stored.document

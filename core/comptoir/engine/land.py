@@ -217,6 +217,7 @@ class Lander:
         outcomes: list[Row] = []
         blocked: list[_Changed] = []
         opening = self._names_history(batch, entity, changed)
+        orphans = self._without_order(batch, entity, changed)
         for change in changed:
             reason: str | None
             if change.before_cutover:
@@ -224,6 +225,8 @@ class Lander:
             elif change.record_id in opening:
                 reason = "names a document from before the cutover"
                 self._list_for_opening(batch, change, now)
+            elif change.record_id in orphans:
+                reason = "its order was not passed on"
             else:
                 reason = gate(change.document)
             if reason is None:
@@ -271,6 +274,26 @@ class Lander:
                 )
             )  # fmt: skip
         batch.outbox.add(rows)
+        if entity is EntityName.ORDER:
+            self._plan_waiting_refunds(batch, route, target, [c for c in going if not c.is_new], now)
+
+    def _plan_waiting_refunds(
+        self, batch: _Batch, route: Route, target: str, orders: list[_Changed], now: datetime
+    ) -> None:
+        """Refunds that waited because their order did: they follow it."""
+        ids = [c.external_id for c in orders if c.document.refund_ids]
+        if not ids or not self._hub.capability(target, EntityName.REFUND).push:
+            return
+        found = batch.documents.refunds_without_delivery(self._link.name, ids, target)
+        batch.outbox.add(
+            [
+                (
+                    self._new_id(), target, EntityName.REFUND.value, refund_id, self._link.name, route.name, number,
+                    "create", "pending", now, now,
+                )
+                for refund_id, number in found
+            ]
+        )  # fmt: skip
 
     def _differs(self, target: str, entity: EntityName, change: _Changed, confirmed: str | None) -> bool:
         """Whether the target would get something else than what it confirmed."""
@@ -324,6 +347,13 @@ class Lander:
             return set()
         old = batch.documents.orders_before_cutover(self._link.name, {c.document.order_id for c in changed})
         return {c.record_id for c in changed if c.document.order_id in old}
+
+    def _without_order(self, batch: _Batch, entity: EntityName, changed: list[_Changed]) -> set[UUID]:
+        """Refunds whose order goes to nobody (it was never paid): they follow it if it ever goes."""
+        if entity is not EntityName.REFUND or not self._hub.subscribers(self._link.name, entity):
+            return set()
+        waiting = batch.documents.orders_not_passed_on(self._link.name, {c.document.order_id for c in changed})
+        return {c.record_id for c in changed if c.document.order_id in waiting}
 
     def _list_for_opening(self, batch: _Batch, change: _Changed, now: datetime) -> None:
         refund: Refund = change.document

@@ -30,6 +30,8 @@ def gate(document: Canonical) -> str | None:
     """Why a document is not passed on (yet), or None when it goes out."""
     if not isinstance(document, SalesOrder):
         return None
+    if document.payment_state in (PaymentState.REFUNDED, PaymentState.PARTLY_REFUNDED):
+        return None  # sold and given back: both are facts, whatever became of the goods
     if document.fulfilment_state is FulfilmentState.CANCELLED:
         return "cancelled"
     if document.payment_state is PaymentState.FAILED:

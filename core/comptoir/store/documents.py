@@ -294,6 +294,24 @@ class Documents:
         )
         return {row[0] for row in rows}
 
+    def orders_not_passed_on(self, connection: str, external_ids: Iterable[str]) -> set[str]:
+        """Which of these orders have no delivery, begun or done, to any target."""
+        rows = self._session.rows(
+            "select external_id from sales_order o where connection = %s and external_id = any(%s) "
+            "and not exists (select 1 from delivery d where d.record_id = o.id and d.state <> 'dead')",
+            (connection, list(external_ids)),
+        )
+        return {row[0] for row in rows}
+
+    def refunds_without_delivery(self, connection: str, order_ids: Iterable[str], target: str) -> list[Row]:
+        """Id and number of refunds of these orders that have no delivery to a target yet."""
+        return self._session.rows(
+            "select id, number from refund r where connection = %s and order_external_id = any(%s) "
+            "and not before_cutover and not exists (select 1 from delivery d where d.record_id = r.id "
+            "and d.target = %s and d.state <> 'dead')",
+            (connection, list(order_ids), target),
+        )
+
     def order_ids(self, connection: str, external_ids: Iterable[str]) -> list[UUID]:
         """Ids of orders by their external ids."""
         rows = self._session.rows(

@@ -105,7 +105,8 @@ class Outbox:
                     self._session.unlock(worker_lock(holder))
         self._session.execute(
             "update delivery set state = 'in_doubt', due_at = sent_at + make_interval(secs => %s), "
-            "lease_holder = null, lease_until = null where target = %s and state = 'sent' and lease_until < comptoir_now()",
+            "lease_holder = null, lease_until = null "
+            "where target = %s and state = 'sent' and lease_until < comptoir_now()",
             (wait_seconds, target),
         )
 
