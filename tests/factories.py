@@ -54,9 +54,7 @@ def taxes(
     """The one tax line of a net amount."""
     tax = _tax(_d(net), _d(rate)) if amount is None else _d(amount)
     return (
-        TaxLine(
-            rate=_d(rate), base=_d(net), amount=tax, country=country, scheme=scheme, collected_by=collected_by
-        ),
+        TaxLine(rate=_d(rate), base=_d(net), amount=tax, country=country, scheme=scheme, collected_by=collected_by),
     )
 
 
@@ -180,9 +178,7 @@ def order(
         "buyer": Buyer(
             customer_id="12",
             account=AccountKind.B2C,
-            party=Party(
-                kind=PartyKind.PERSON, first_name="Zoé", last_name="Lefèvre", email="zoe@example.org"
-            ),
+            party=Party(kind=PartyKind.PERSON, first_name="Zoé", last_name="Lefèvre", email="zoe@example.org"),
         ),
         "billing": address(),
         "shipping": address("shipping"),
@@ -198,7 +194,9 @@ def order(
     return SalesOrder(**{**fields, **over})
 
 
-def refund_line(of: OrderLine, *, quantity: str | Decimal | None = None, net: str | Decimal | None = None) -> RefundLine:
+def refund_line(
+    of: OrderLine, *, quantity: str | Decimal | None = None, net: str | Decimal | None = None
+) -> RefundLine:
     """Goods of an order line given back: all of it, or a part with its own net and the line's rate."""
     given = of.net if net is None else _d(net)
     lines = tuple(
