@@ -24,7 +24,7 @@ import email.utils
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -40,7 +40,7 @@ from comptoir.sdk import (
 )
 from comptoir_woocommerce.config import ShopAccess, WooCommerceConfig, shop_access
 
-__all__ = ["OAuthSigner", "WooCommerceClient", "basic_signer", "clock_difference", "translate"]
+__all__ = ["OAuthSigner", "WooCommerceClient", "basic_signer", "clock_difference", "server_time", "translate"]
 
 _UNRESERVED = "-._~"
 
@@ -87,13 +87,19 @@ def basic_signer(token: str) -> Callable[[str, str, Mapping[str, str]], tuple[st
     return sign
 
 
-def clock_difference(date_header: str | None, clock: Clock) -> float | None:
-    """Seconds that the shop's clock is ahead of ours, from its Date header; None when it says none."""
+def server_time(date_header: str | None) -> datetime | None:
+    """The moment in a Date header; None when there is none that can be read."""
     try:
         moment = email.utils.parsedate_to_datetime(date_header or "")
     except ValueError:
         return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - clock.now().timestamp()
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def clock_difference(date_header: str | None, clock: Clock) -> float | None:
+    """Seconds that the shop's clock is ahead of ours, from its Date header; None when it says none."""
+    moment = server_time(date_header)
+    return None if moment is None else (moment - clock.now()).total_seconds()
 
 
 def translate(error: ComptoirError, *, clock: Clock, listing: bool) -> ComptoirError:

@@ -77,7 +77,7 @@ def shop_access(credentials: Credentials, connection: str) -> ShopAccess:
         return ConfigError(
             f"{connection}: {variable} {what}",
             hint=f'{variable}=\'{{"conn_type": "woocommerce", "host": "https://shop.example", '
-            '"login": "ck_...", "password": "cs_..."}\'; keys are made in WooCommerce > Settings > Advanced > REST API.',
+            '"login": "ck_...", "password": "cs_..."}\'; make keys in WooCommerce > Settings > Advanced > REST API.',
             connection=connection,
             field=part,
         )

@@ -24,7 +24,7 @@ from comptoir.sdk import (
     TransientError,
     load_manifest,
 )
-from comptoir_woocommerce.client import WooCommerceClient, clock_difference
+from comptoir_woocommerce.client import WooCommerceClient, clock_difference, server_time
 from comptoir_woocommerce.config import WooCommerceConfig
 from comptoir_woocommerce.functions import VAT_META_KEYS
 from comptoir_woocommerce.paging import ListReader
@@ -108,6 +108,7 @@ class WooCommerceConnector:
                 items=make_items(batch.rows),
                 position={"scope": scope, "offset": batch.offset, "after_id": batch.after_id},
                 total=batch.total,
+                as_of=server_time(batch.date),
             )
 
     def _reader(self, path: str, filters: Mapping[str, str]) -> ListReader:
@@ -222,12 +223,11 @@ class WooCommerceConnector:
         ahead = clock_difference(headers.get("date"), self._ctx.clock)
         if ahead is None:
             return CheckItem("clocks", True, "the shop does not say what time it has")
-        return CheckItem(
-            "clocks",
-            abs(ahead) <= _TOLERATED_SKEW,
-            f"the shop's clock differs by {round(ahead)} s",
-            "Set both clocks by NTP: beyond 15 minutes a shop without https refuses every request.",
-        )
+        found = f"the shop's clock differs by {round(ahead)} s"
+        if abs(ahead) <= _TOLERATED_SKEW:
+            return CheckItem("clocks", True, found)
+        hint = "Set both clocks by NTP: beyond 15 minutes a shop without https refuses every request."
+        return CheckItem("clocks", False, found, hint)
 
     def _zone(self) -> CheckItem:
         ours = self._config.time_zone or self._ctx.company.time_zone
@@ -238,9 +238,11 @@ class WooCommerceConnector:
         theirs = site.get("timezone_string") if isinstance(site, dict) else None
         if not theirs:
             return CheckItem("time zone", True, f"the shop names none; {ours} is taken")
+        if theirs == ours:
+            return CheckItem("time zone", True, theirs)
         return CheckItem(
             "time zone",
-            theirs == ours,
+            False,
             f"the shop has {theirs}, we take {ours}",
             f'Set time_zone = "{theirs}" for this connection: the business date of an order depends on it.',
         )

@@ -33,12 +33,15 @@ Fetch = Callable[[int, int], tuple[Any, Mapping[str, str]]]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """New rows of one page, in the order of ids. `offset` and `after_id` say where to go on after it."""
+    """New rows of one page, in the order of ids. `offset` and `after_id` say where to go on after it, `date` is the
+    Date header that the page came with.
+    """
 
     rows: Sequence[Mapping[str, Any]]
     offset: int
     after_id: int
     total: int | None
+    date: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ class _Page:
     ids: tuple[int, ...]
     rows: Sequence[Mapping[str, Any]]
     total: int | None
+    date: str | None
 
     @property
     def next_offset(self) -> int:
@@ -88,7 +92,7 @@ class ListReader:
                     seen.add(fingerprint)
                 else:
                     raise ContractViolation(
-                        f"{self._what}: the shop gives rows at offset {page.offset} that it gave before as a whole page",
+                        f"{self._what}: the rows at offset {page.offset} were given before, as a whole page",
                         hint="The shop, a plugin or a cache of it ignores `offset`; nothing beyond the first page "
                         "can be read.",
                         connection=self._connection,
@@ -100,10 +104,10 @@ class ListReader:
                 after_id = page.ids[-1]
             idle = 0 if new else idle + 1
             if self._is_last(page, bool(new)):
-                yield Batch(new, page.offset, after_id, page.total)
+                yield Batch(new, page.offset, after_id, page.total, page.date)
                 return
             if new:
-                yield Batch(new, page.next_offset, after_id, page.total)
+                yield Batch(new, page.next_offset, after_id, page.total, page.date)
             elif idle > _REPAIRS:
                 raise self._restless(idle)
             page = pages.after(page)
@@ -176,7 +180,8 @@ class ListReader:
         count = headers.get("x-wp-total", "")
         # Rows that the shop repeats inside one page count for its total, so they count here too.
         doubled = len(body) - len(rows)
-        return _Page(offset, tuple(ids), rows, max(0, int(count) - doubled) if count.isdigit() else None)
+        total = max(0, int(count) - doubled) if count.isdigit() else None
+        return _Page(offset, tuple(ids), rows, total, headers.get("date"))
 
 
 class _Ahead:

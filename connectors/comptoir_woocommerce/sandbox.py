@@ -107,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
         head.append(f"Content-Length: {len(answer.body)}")
         self.wfile.write("\r\n".join(head).encode() + b"\r\n\r\n" + answer.body)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _answer  # noqa: N815 - http.server's names
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _answer
 
     def log_message(self, format: str, *args: Any) -> None:
         """The sandbox keeps its own log, without credentials."""

@@ -118,9 +118,7 @@ def _php_names(query: list[tuple[str, str]]) -> dict[str, str]:
     found: dict[str, str] = {}
     counts: dict[str, int] = {}
     for name, value in query:
-        if name.endswith("[]"):
-            position = counts.get(name, 0)
-            counts[name] = position + 1
-            name = f"{name[:-2]}[{position}]"
-        found[name] = value
+        position = counts.get(name, 0)
+        counts[name] = position + 1
+        found[f"{name[:-2]}[{position}]" if name.endswith("[]") else name] = value
     return found

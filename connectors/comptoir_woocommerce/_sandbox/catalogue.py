@@ -267,7 +267,7 @@ def starting_products(now: int) -> list[Product]:
     rows = [
         ("Mug « Atelier » émaillé 35 cl", "MUG-001", "3760123450017", "19.90", "14.90", "", 4000),
         ("Confiture d'abricots 370 g", "CONF-ABR", "3760123450024", "5.275", "", "taux-reduit", 12000),
-        ("Carnet dos cousu « Forêt »", "CARNET", "3760123450031", "12.00", "", "", 2500),
+        ("Carnet de recettes", "CARNET", "", "12.00", "", "", 2500),
         ("Tablier sur commande", "TABLIER", "3760123450048", "35.00", "", "", 800),
         ("Revue « Les Œillets » n° 12", "REVUE-12", "", "7.90", "", "taux-super-reduit", 3000),
         ("Miel de châtaignier 250 g", "MIEL-250", "3760123450062", "8.40", "", "taux-reduit", 6000),
@@ -288,7 +288,7 @@ def starting_products(now: int) -> list[Product]:
             manage_stock=True,
             stock=stock,
             weight="0.42",
-        )  # fmt: skip
+        )
         for n, (name, sku, gtin, price, sale, tax, stock) in enumerate(rows)
     ]
     made.append(Product(18, "Carte cadeau", now, now, sku="CARTE", regular_price="25", virtual=True))
@@ -319,7 +319,7 @@ def starting_products(now: int) -> list[Product]:
                 stock=900,
                 parent_id=shirt.id,
                 attributes=chosen,
-            )  # fmt: skip
+            )
         )
         shirt.variations.append(21 + n)
     made.append(Product(25, "Coffret", now, now, type="grouped", sku="COFFRET", grouped=[10, 11]))

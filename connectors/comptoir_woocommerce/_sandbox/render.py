@@ -7,7 +7,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from comptoir_woocommerce._sandbox.money import (
-    ONE,
     Charge,
     Line,
     Order,

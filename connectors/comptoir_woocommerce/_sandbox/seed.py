@@ -117,7 +117,7 @@ def customers(count: int, seed: int, now: int) -> list[Customer]:
                 shipping=shipping,
                 paying=True,
                 meta=meta,
-            )  # fmt: skip
+            )
         )
     return found
 
@@ -258,7 +258,7 @@ class OrderMaker:
                     product.gtin,
                     parent,
                     meta,
-                )  # fmt: skip
+                )
             )
 
     def _shipping_rates(self, made: Order, country: str) -> tuple[Rate, ...]:
@@ -267,13 +267,8 @@ class OrderMaker:
         return self._rules.for_place(country, "" if "" in classes else classes[0])
 
     def _payment(self, made: Order, dice: Dice) -> None:
-        point = dice.below(100)
-        for method, title, weight in _METHODS:
-            point -= weight
-            if point < 0:
-                break
-        else:
-            method, title = _METHODS[0][:2]
+        method = _weighted(dice, tuple((name, weight) for name, _, weight in _METHODS))
+        title = next(shown for name, shown, _ in _METHODS if name == method)
         if made.status == "on-hold":
             method, title = ("bacs", "Virement bancaire") if dice.chance(60) else ("cheque", "Chèque")
         made.method, made.method_title = method, title
@@ -290,9 +285,20 @@ class OrderMaker:
         line = dice.choice(made.lines)
         share = line.total // line.quantity // 10_000 * 10_000
         back = Line(
-            made.id * 100 + 40, line.name, line.product_id, line.variation_id, -1, line.tax_class, -share, -share,
-            line.rates, line.sku, line.gtin, line.parent_name, refunds=line.id,
-        )  # fmt: skip
+            made.id * 100 + 40,
+            line.name,
+            line.product_id,
+            line.variation_id,
+            -1,
+            line.tax_class,
+            -share,
+            -share,
+            line.rates,
+            line.sku,
+            line.gtin,
+            line.parent_name,
+            refunds=line.id,
+        )
         amount = share - self._rules.line_tax(-share, line.rates)
         return Refund(made.id + 1, made.modified, amount, dice.choice(_REASONS), [back])
 
@@ -346,9 +352,18 @@ class OrderSlot:
 
 
 _ORDER_PLACE = (
-    "first_name", "last_name", "company", "address_1", "address_2", "city", "state", "postcode", "country", "email",
+    "first_name",
+    "last_name",
+    "company",
+    "address_1",
+    "address_2",
+    "city",
+    "state",
+    "postcode",
+    "country",
+    "email",
     "phone",
-)  # fmt: skip
+)
 
 
 def _shown(number: int, key: str, value: str) -> dict[str, Any]:

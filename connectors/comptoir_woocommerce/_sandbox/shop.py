@@ -54,7 +54,7 @@ class WooCommerceSandbox:
         round_at_subtotal: bool = False,
         rates: tuple[Rate, ...] = RATES,
         key: str = "ck_" + "1" * 40,
-        secret: str = "cs_" + "1" * 40,  # noqa: S107 - the made-up key of a made-up shop
+        secret: str = "cs_" + "1" * 40,
         writable: bool = True,
         customers_count: int = 20,
     ) -> None:
@@ -304,16 +304,16 @@ class WooCommerceSandbox:
             for slot in self.orders.values():
                 passes = slot.status in wanted or (everything and slot.status not in ("trash", "auto-draft"))
                 buyer = asked.customer is None or slot.customer_id == asked.customer
-                if passes and buyer and asked.in_time(slot.modified):
-                    if not asked.include or slot.id in asked.include:
-                        yield slot.id, slot.created, slot.modified, ""
+                named = not asked.include or slot.id in asked.include
+                if passes and buyer and named and asked.in_time(slot.modified):
+                    yield slot.id, slot.created, slot.modified, ""
         elif asked.kind == "products":
             for product in self.products.values():
                 passes = product.status in wanted or (everything and product.status != "trash")
                 right = product.sku.lower() == asked.sku.lower() if asked.sku else not product.parent_id
-                if passes and right and asked.in_time(product.modified):
-                    if not asked.include or product.id in asked.include:
-                        yield product.id, product.created, product.modified, product.name
+                named = not asked.include or product.id in asked.include
+                if passes and right and named and asked.in_time(product.modified):
+                    yield product.id, product.created, product.modified, product.name
         else:
             for customer in self.customers.values():
                 right = asked.role == "all" or customer.role == asked.role
@@ -407,8 +407,8 @@ def _by_name(pairs: list[tuple[str, str]]) -> dict[str, str]:
     """Values by name; `name[]=a&name[]=b` becomes `a,b`, as WordPress reads a list."""
     found: dict[str, str] = {}
     for name, value in pairs:
-        name = re.sub(r"\[\d*\]$", "", name)
-        found[name] = f"{found[name]},{value}" if name in found else value
+        bare = re.sub(r"\[\d*\]$", "", name)
+        found[bare] = f"{found[bare]},{value}" if bare in found else value
     return found
 
 

@@ -19,9 +19,18 @@ Answer = tuple[int, Any]
 Handler = Callable[[dict[str, Any], dict[str, str]], Answer]
 
 _PLACE = (
-    "first_name", "last_name", "company", "address_1", "address_2", "city", "state", "postcode", "country",
-)  # fmt: skip
+    "first_name",
+    "last_name",
+    "company",
+    "address_1",
+    "address_2",
+    "city",
+    "state",
+    "postcode",
+    "country",
+)
 _TEXT_FIELDS = {"customer_note": "note", "payment_method": "method", "payment_method_title": "method_title"}
+_PAYABLE = ("pending", "on-hold", "failed", "cancelled", "checkout-draft")
 _STOCK_KEPT = ("processing", "completed", "on-hold")
 
 
@@ -194,11 +203,11 @@ class Writes:
             number = order.id * 100 + 25 + len(order.fees)
             rates = self._shop.rules.for_place(place, str(row.get("tax_class", "")))
             order.fees.append(Charge(number, str(row.get("name", "")), None, micros(row.get("total", "0")), rates))
-        order.physical = any(not self._virtual(line) for line in order.lines)
+        order.physical = any(self._physical(line) for line in order.lines)
 
-    def _virtual(self, line: Line) -> bool:
+    def _physical(self, line: Line) -> bool:
         product = self._shop.products.get(line.variation_id or line.product_id)
-        return product is not None and product.virtual
+        return product is not None and not product.virtual
 
     def _top_rates(self, order: Order, place: str) -> tuple[Rate, ...]:
         classes = [line.tax_class for line in order.lines] or [""]
@@ -228,9 +237,20 @@ class Writes:
             name = f"{parent.name} - {', '.join(a['option'] for a in product.attributes)}"
             meta = [_shown(shop.new_id(), a["name"].lower(), a["option"]) for a in product.attributes]
         return Line(
-            number, name, parent.id if parent else product.id, product.id if parent else 0, quantity, tax_class,
-            subtotal, total, rates, product.sku, product.gtin, parent.name if parent else None, meta,
-        )  # fmt: skip
+            number,
+            name,
+            parent.id if parent else product.id,
+            product.id if parent else 0,
+            quantity,
+            tax_class,
+            subtotal,
+            total,
+            rates,
+            product.sku,
+            product.gtin,
+            parent.name if parent else None,
+            meta,
+        )
 
     def _wanted(self, row: dict[str, Any]) -> Product | None:
         """The product of a new line: by variation, product or SKU. An unknown one is taken all the same (observed)."""
@@ -243,15 +263,17 @@ class Writes:
 
     def _paid(self, order: Order) -> None:
         """Payment is complete. Cash on delivery goes straight to completed (observed), goods to processing."""
+        if order.status not in _PAYABLE:
+            return
         order.paid = order.paid or self._shop.now
         self._set_status(order, "completed" if order.method == "cod" or not order.physical else "processing")
 
     def _set_status(self, order: Order, status: str) -> None:
         was, now = order.status, self._shop.now
         order.status = status
-        if status in ("processing", "completed") and order.paid is None:
-            if order.method != "cod" or status == "completed":
-                order.paid = now
+        pays = status == "completed" or (status == "processing" and order.method != "cod")
+        if pays and order.paid is None:
+            order.paid = now
         if status == "completed" and order.completed is None:
             order.completed = now
         if status in _STOCK_KEPT and not order.stock_taken:
@@ -335,7 +357,7 @@ class Writes:
                     line.gtin,
                     line.parent_name,
                     refunds=line.id,
-                )  # fmt: skip
+                )
             )
             if restock and order.stock_taken:
                 self._take(line, -count)
