@@ -78,9 +78,7 @@ class AirflowClient:
             if state in _FINISHED:
                 return state
             if time.monotonic() > deadline:
-                raise ComptoirError(
-                    f"The run {run_id} of {dag_id} is still {state} after {timeout:.0f} seconds."
-                )
+                raise ComptoirError(f"The run {run_id} of {dag_id} is still {state} after {timeout:.0f} seconds.")
             time.sleep(0.3)
 
     def result(self, dag_id: str, run_id: str, task_id: str = "run") -> Any:
@@ -89,10 +87,14 @@ class AirflowClient:
         return self.get(path, deserialize="true")["value"]
 
     def log(self, dag_id: str, run_id: str, task_id: str = "run", *, attempt: int = 1) -> str:
-        """The log of one attempt of a task, a line per event."""
+        """The log of one attempt of a task: a line per event, and the errors that events carry."""
         path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}"
-        lines = self.get(path, full_content="true")["content"]
-        return "\n".join(line["event"] if isinstance(line, dict) else str(line) for line in lines)
+        lines: list[str] = []
+        for entry in self.get(path, full_content="true")["content"]:
+            lines.append(str(entry["event"]) if isinstance(entry, dict) else str(entry))
+            for error in (entry.get("error_detail") or []) if isinstance(entry, dict) else []:
+                lines.append(f"{error['exc_type']}: {error['exc_value']}")
+        return "\n".join(lines)
 
     def ensure_pool(self, name: str, slots: int, description: str) -> None:
         """Create the pool unless it is there; an existing one keeps the slots an operator has given it."""

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
 from airflow.sdk import DAG, CronTriggerTimetable, ExceptionRetryPolicy, RetryAction, RetryRule, task
+from croniter import croniter  # type: ignore[import-untyped]
 
-from comptoir.errors import ConfigError
+from comptoir.errors import ConfigError, TransientError
 
 if TYPE_CHECKING:
-    from comptoir.app.config import Route, Settings
+    from comptoir.app.config import RouteSettings, Settings
 
 __all__ = ["build_dags", "dag_id", "pools"]
 
@@ -31,22 +32,8 @@ HUB: Final = "hub"
 #: calls per minute a platform allows is not their business: those budgets are in the store.
 POOL_SLOTS: Final = 2
 
-#: Only schedules are read in local time ("every day at six"); everything else is UTC.
-_ZONES: Final = {
-    "AT": "Europe/Vienna",
-    "BE": "Europe/Brussels",
-    "CH": "Europe/Zurich",
-    "DE": "Europe/Berlin",
-    "ES": "Europe/Madrid",
-    "FR": "Europe/Paris",
-    "GB": "Europe/London",
-    "IE": "Europe/Dublin",
-    "IT": "Europe/Rome",
-    "LU": "Europe/Luxembourg",
-    "MC": "Europe/Monaco",
-    "NL": "Europe/Amsterdam",
-    "PT": "Europe/Lisbon",
-}
+#: Airflow's kind of a run -> what our journal of runs calls it.
+_TRIGGERS: Final = {"manual": "manual", "asset_triggered": "webhook"}
 
 _RETRIES: Final = 4
 _BROKEN: Final = "broken"
@@ -90,15 +77,15 @@ def build_dags(config_path: Path) -> dict[str, DAG]:
     return dags
 
 
-def _route_dag(config_path: Path, settings: Settings, name: str, route: Route) -> DAG:
+def _route_dag(config_path: Path, settings: Settings, name: str, route: RouteSettings) -> DAG:
     with DAG(
         dag_id(name),
-        schedule=_timetable(route.schedule, _zone(settings)),
+        schedule=_timetable(route.schedule, settings.company.zone),
         # No start date: with one, a new DAG runs at once for the last tick before it was deployed.
         catchup=False,
         max_active_runs=1,
-        description=f"{route.entity}: {', '.join(route.sources)} to {', '.join(route.targets)}",
-        tags=sorted({"comptoir", str(route.entity), *route.sources, *route.targets}),
+        description=f"{route.entity.value}: {', '.join(route.sources)} to {', '.join(route.targets)}",
+        tags=sorted({"comptoir", route.entity.value, *route.sources, *route.targets}),
         default_args={
             "owner": "comptoir",
             "retries": _RETRIES,
@@ -117,11 +104,19 @@ def _route_dag(config_path: Path, settings: Settings, name: str, route: Route) -
 def _run_task(config_path: str, route_name: str, pool_name: str) -> Callable[[], Any]:
     @task(task_id="run", pool=pool_name)
     def run() -> dict[str, Any]:
+        from airflow.sdk import get_current_context
+
+        from comptoir.airflow.secrets import AirflowSecrets
         from comptoir.app.bootstrap import open_hub
         from comptoir.app.run_route import run_route
 
-        with open_hub(Path(config_path)) as hub:
-            return dict(run_route(hub, route_name, trigger="schedule").as_dict())
+        trigger = _TRIGGERS.get(str(get_current_context()["dag_run"].run_type), "schedule")
+        with open_hub(config_path, secrets=AirflowSecrets(), log=log.info) as hub:
+            report = run_route(hub, route_name, trigger=trigger).as_dict()
+        if report["state"] == "failed":
+            # Nothing was raised, and yet the run is not whole (a window that was not read to its end).
+            raise TransientError(f"The run {report['run_id']} of {route_name} did not get to its end.")
+        return dict(report)
 
     return run
 
@@ -146,7 +141,7 @@ def _broken_dag(name: str, reason: str) -> DAG:
     return dag
 
 
-def _pool_of(settings: Settings, route: Route) -> str:
+def _pool_of(settings: Settings, route: RouteSettings) -> str:
     # A task can wait for one pool only. It is that of the connection it reads from, the one whose patience is
     # the shorter; what the hub derives itself is limited by where it goes.
     for name in (*route.sources, *route.targets):
@@ -156,15 +151,14 @@ def _pool_of(settings: Settings, route: Route) -> str:
 
 
 def _timetable(schedule: str | None, zone: str) -> CronTriggerTimetable | None:
-    return None if schedule is None else CronTriggerTimetable(schedule, timezone=zone)
-
-
-def _zone(settings: Settings) -> str:
-    named = getattr(settings.company, "time_zone", None)
-    zone = str(named or _ZONES.get(settings.company.country, "UTC"))
-    # An unknown name is this route's error, not one of the scheduler's at the first tick.
+    if schedule is None:
+        return None
+    # Airflow would notice both only later: when it stores the DAGs (and drops every one of the file), and at
+    # the first tick. Only schedules are read in local time ("every day at six"); everything else is UTC.
     ZoneInfo(zone)
-    return zone
+    if not croniter.is_valid(schedule):
+        raise ConfigError(f"{schedule!r} is not a schedule", hint='A schedule looks like "*/15 6-22 * * 1-6".')
+    return CronTriggerTimetable(schedule, timezone=zone)
 
 
 def _retry_policy() -> ExceptionRetryPolicy:

@@ -1,6 +1,6 @@
 """A hook for every connection type, because Airflow wants one; Comptoir's engine does without.
 
-`comptoir.airflow.hooks.comptoir_<connector>` is made when it is asked for.
+`comptoir.airflow.hooks.<connector>` is made when it is asked for.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.sdk import BaseHook
 
-from comptoir.airflow.provider import connection_type, installed_manifests
+from comptoir.airflow.provider import installed_manifests
 
 __all__ = ["ConnectorHook"]
 
@@ -33,16 +33,9 @@ class ConnectorHook(BaseHook):
 
 def __getattr__(name: str) -> type[ConnectorHook]:
     for manifest in installed_manifests():
-        kind = connection_type(manifest.key)
-        if kind == name:
-            names = {
-                "conn_type": kind,
-                "hook_name": f"Comptoir: {manifest.name}",
-                "default_conn_name": manifest.key,
-            }
-            made = type(
-                name, (ConnectorHook,), {**names, "__module__": __name__, "__doc__": manifest.summary}
-            )
+        if manifest.key == name:
+            names = {"conn_type": name, "hook_name": f"Comptoir: {manifest.name}", "default_conn_name": name}
+            made = type(name, (ConnectorHook,), {**names, "__module__": __name__, "__doc__": manifest.summary})
             globals()[name] = made
             return made
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from comptoir.sdk.manifest import Manifest
 
-__all__ = ["connection_type", "get_provider_info", "installed_manifests"]
+__all__ = ["get_provider_info", "installed_manifests"]
 
 log = logging.getLogger(__name__)
 
@@ -19,11 +19,6 @@ GROUP = "comptoir.connectors"
 #: Airflow.
 _HIDDEN = ["port", "schema", "extra"]
 _LABELS = {"host": "Address", "login": "User name or key", "password": "Password or secret"}
-
-
-def connection_type(key: str) -> str:
-    """Airflow's name for the connections of a connector."""
-    return f"comptoir_{key}"
 
 
 def installed_manifests() -> Iterator[Manifest]:
@@ -56,8 +51,8 @@ def get_provider_info() -> dict[str, Any]:
         "versions": [importlib.metadata.version("comptoir")],
         "connection-types": [
             {
-                "connection-type": connection_type(manifest.key),
-                "hook-class-name": f"comptoir.airflow.hooks.{connection_type(manifest.key)}",
+                "connection-type": manifest.key,
+                "hook-class-name": f"comptoir.airflow.hooks.{manifest.key}",
                 "hook-name": f"Comptoir: {manifest.name}",
                 "ui-field-behaviour": {"hidden-fields": _HIDDEN, "relabeling": _LABELS},
             }

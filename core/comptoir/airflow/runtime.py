@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -27,6 +27,7 @@ import psutil  # type: ignore[import-untyped]
 from cryptography.fernet import Fernet
 
 from comptoir.airflow.client import AirflowClient
+from comptoir.app.system import SystemClock
 from comptoir.errors import ComptoirError, TransientError
 from comptoir.store.embedded import EmbeddedServer
 from comptoir.store.probe import alembic_revision
@@ -61,6 +62,9 @@ class AirflowRuntime:
     Give `server` when that database is the embedded one: Airflow's programs then hold it too, and it outlives
     this process for as long as they need it. `environment` adds to what the tasks see.
     """
+
+    #: How long to wait for the programs of an earlier runtime to end: more than they are given (`component.py`).
+    LOCK_SECONDS: float = 40.0
 
     def __init__(
         self,
@@ -127,7 +131,7 @@ class AirflowRuntime:
         try:
             self._prepare()
             self._migrate()
-            begun = datetime.now(UTC)
+            begun = SystemClock().now()
             for name, arguments in COMPONENTS.items():
                 self._launch(name, arguments)
             self._wait_until_healthy(begun, timeout)
@@ -218,7 +222,7 @@ class AirflowRuntime:
         lock = os.open(self.folder / "runtime.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         # Handed down to the four programs, so that those of a runtime that was killed count as well; they end
         # by themselves soon after it.
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + self.LOCK_SECONDS
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -248,11 +252,7 @@ class AirflowRuntime:
 
     def environment(self) -> dict[str, str]:
         """What the programs and the tasks see: ours, and the caller's without his own Airflow's settings."""
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("AIRFLOW__", "_AIRFLOW"))
-        }
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW__", "_AIRFLOW"))}
         bundle = {
             "name": "comptoir",
             "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",

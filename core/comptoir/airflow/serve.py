@@ -94,12 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--port", type=int, default=8080, help="of the web pages; 0 takes a free one (default: %(default)s)"
     )
-    parser.add_argument(
-        "--parallelism", type=int, default=2, help="tasks at the same time (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--paused", action="store_true", help="new routes wait until they are switched on in Airflow"
-    )
+    parser.add_argument("--parallelism", type=int, default=2, help="tasks at the same time (default: %(default)s)")
+    parser.add_argument("--paused", action="store_true", help="new routes wait until they are switched on in Airflow")
     given = parser.parse_args(arguments)
 
     def say(line: str) -> None:

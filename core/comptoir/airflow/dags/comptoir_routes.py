@@ -9,8 +9,6 @@ from pathlib import Path
 from comptoir.airflow.dag_factory import build_dags
 
 if "COMPTOIR_CONFIG" not in os.environ:
-    raise RuntimeError(
-        "COMPTOIR_CONFIG is not set: it has to name the comptoir.toml whose routes Airflow runs."
-    )
+    raise RuntimeError("COMPTOIR_CONFIG is not set: it has to name the comptoir.toml whose routes Airflow runs.")
 
 globals().update(build_dags(Path(os.environ["COMPTOIR_CONFIG"])))
