@@ -206,6 +206,9 @@ class SalesOrder(Canonical):
     fulfilment_state: FulfilmentState
     return_state: ReturnState = ReturnState.NONE
     hold: HoldReason = HoldReason.NONE
+    payment_method: PaymentMethod | None = Field(
+        default=None, description="The means the buyer chose, paid or not; what was paid stands in `payments`"
+    )
     group_ref: Code | None = None
     lines: tuple[OrderLine, ...]
     charges: tuple[Charge, ...] = ()

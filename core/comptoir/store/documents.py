@@ -52,7 +52,8 @@ class Stored:
 _ORDER = (
     "id, connection, external_id, number, source_status, ordered_at, ordered_on, source_zone, original_time, "
     "modified_at, paid_at, completed_at, currency, price_basis, rounding_level, rounding_mode, customer_id, account, "
-    "ship_country, payment_state, fulfilment_state, return_state, hold, group_ref, total, total_tax, total_shipping, "
+    "ship_country, payment_state, fulfilment_state, return_state, hold, payment_method, group_ref, total, "
+    "total_tax, total_shipping, "
     "total_shipping_tax, total_discount, total_discount_tax, computed_total, residual, residual_cause, refund_ids, "
     "before_cutover, raw_id, mapping_hash, rev, created_at, updated_at"
 )
@@ -138,6 +139,7 @@ class Documents:
                 order.completed_at, order.currency, order.price_basis.value, order.rounding.level.value,
                 order.rounding.mode, order.buyer.customer_id, order.buyer.account.value, ship.country if ship else None,
                 order.payment_state.value, order.fulfilment_state.value, order.return_state.value, order.hold.value,
+                order.payment_method.value if order.payment_method else None,
                 order.group_ref, totals.total, totals.tax, totals.shipping, totals.shipping_tax, totals.discount,
                 totals.discount_tax, computed_total, residual, cause, list(order.refund_ids), head.before_cutover,
                 head.raw_id, head.mapping_hash, head.rev, head.created_at, head.updated_at,
@@ -367,7 +369,8 @@ class Documents:
                 for name in (
                     "external_id", "number", "source_status", "ordered_at", "ordered_on", "source_zone",
                     "original_time", "modified_at", "paid_at", "completed_at", "currency", "price_basis",
-                    "payment_state", "fulfilment_state", "return_state", "hold", "group_ref", "refund_ids",
+                    "payment_state", "fulfilment_state", "return_state", "hold", "payment_method", "group_ref",
+                    "refund_ids",
                 )
             }  # fmt: skip
             order = SalesOrder.model_validate(

@@ -7,6 +7,8 @@ in one transaction, by `comptoir.store.documents`, and `tests/integration` check
 
 from __future__ import annotations
 
+from typing import Any
+
 from alembic import op
 
 revision = "0001"
@@ -238,6 +240,7 @@ create table sales_order (
   fulfilment_state text not null,
   return_state text not null,
   hold text not null,
+  payment_method text,
   group_ref text,
   total numeric not null,
   total_tax numeric not null,
@@ -502,6 +505,6 @@ create constraint trigger journal_entry_balances after insert on journal_entry
 def upgrade() -> None:
     """Creates everything."""
     # Straight to psycopg: SQLAlchemy would take the % of format() for a placeholder.
-    driver = op.get_bind().connection.driver_connection
+    driver: Any = op.get_bind().connection.driver_connection
     for script in (FUNCTIONS, SYNC, DOCUMENTS):
         driver.execute(script)
