@@ -11,6 +11,7 @@ import pytest
 
 from comptoir.store import schema
 from comptoir.store.embedded import EmbeddedServer
+
 from tests.support.merchant import CONFIG, Merchant
 
 _NUMBER = itertools.count(1)

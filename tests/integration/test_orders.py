@@ -5,11 +5,12 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from comptoir_woocommerce.sandbox import WooCommerceSandbox
 
 from comptoir.engine.counts import RunReport
 from comptoir.errors import AuthError, TransientError
 from comptoir.model.refs import EntityName, RunState
+from comptoir_woocommerce.sandbox import WooCommerceSandbox
+
 from tests.support.merchant import Merchant, request_json, simple_order
 
 
@@ -271,7 +272,7 @@ def test_html_instead_of_json_is_a_clear_message_and_the_next_run_goes_on(mercha
 
 
 @pytest.mark.failure_mode(55)
-def test_another_currency_is_never_booked_as_the_companys(make_merchant) -> None:  # noqa: ANN001 - fixture factory
+def test_another_currency_is_never_booked_as_the_companys(make_merchant) -> None:
     merchant = make_merchant()
     shop = merchant.shop(currency="USD")
     request_json(shop, "POST", "/orders", simple_order())

@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
-from comptoir_woocommerce.sandbox import SandboxTransport, ServerClock, WooCommerceSandbox
 
 from comptoir.app.bootstrap import open_hub, system_ports
 from comptoir.app.run_route import run_route
@@ -21,6 +20,7 @@ from comptoir.engine.hub import Hub
 from comptoir.engine.ports import Ports
 from comptoir.errors import TransientError
 from comptoir.sdk import Credentials, HttpRequest, HttpResponse
+from comptoir_woocommerce.sandbox import SandboxTransport, ServerClock, WooCommerceSandbox
 
 CONFIG = """\
 [company]
@@ -115,6 +115,8 @@ class Merchant:
         self.exchange.mkdir(parents=True, exist_ok=True)
         self.clock = _NoWaiting()
         self.shops: dict[str, WooCommerceSandbox] = {}
+        #: True once a test serves its shops over real sockets.
+        self.over_http = False
 
     def shop(self, name: str = "boutique", **settings: Any) -> WooCommerceSandbox:
         """Adds a sandbox shop under a connection's name."""
@@ -129,7 +131,7 @@ class Merchant:
             ids=real.ids,
             random=real.random,
             tasks=real.tasks,
-            transport=_Router(self.shops),
+            transport=real.transport if self.over_http else _Router(self.shops),
             secrets=_Secrets(self.shops),
         )
 
