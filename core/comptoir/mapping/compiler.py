@@ -6,6 +6,7 @@ plain dicts; a second, traced version of it is compiled only when a record fails
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,15 +14,27 @@ from typing import Any
 from pydantic import BaseModel
 
 from comptoir.mapping import shapes
-from comptoir.mapping.functions import BUILTINS, CONVERSION_TYPES, CONVERSIONS, at, pick
+from comptoir.mapping.functions import BUILTINS, CONVERSION_TYPES, CONVERSIONS, at, items, nested, pick, shown, some
+from comptoir.mapping.paths import PICK, split, wrong_path
 from comptoir.mapping.source import Located, MappingSource, Problems
 
-__all__ = ["Compiled", "compile_mapping"]
+__all__ = ["Compiled", "compile_mapping", "is_context"]
 
 _CONTEXT = re.compile(r"^(connection|channel|company\.(name|country|currency|time_zone|siren)|config\.[a-z_]+)$")
-_PICK = re.compile(r"^([^\[\]]+)\[([^=\]]+)=([^\]]*)\]$")
 _SOURCES = ("from", "const", "context", "call", "index", "object", "each", "list", "chain")
-_MODIFIERS = {"as", "table", "default", "on", "with", "fields", "value", "skip_if_empty", "object", "from"}
+_VALUE_WORDS = {"as", "table", "default", "on"}
+#: Which words may stand beside a source; any other would be ignored in silence.
+_WORDS = {
+    "from": _VALUE_WORDS,
+    "const": _VALUE_WORDS,
+    "context": _VALUE_WORDS,
+    "index": _VALUE_WORDS,
+    "call": _VALUE_WORDS | {"with"},
+    "object": {"from", "skip_if_empty", "on"},
+    "each": {"fields", "value", "on"},
+    "list": {"on"},
+    "chain": {"on"},
+}
 _MISSING = object()
 
 
@@ -30,13 +43,17 @@ class Compiled:
 
     def __init__(self, source: str, traced_source: str, names: dict[str, Any]) -> None:
         self.source = source
+        self.apply: Callable[..., dict[str, Any]] = _execute(source, names)
         self._traced_source = traced_source
         self._names = names
-        self.apply: Callable[..., dict[str, Any]] = _execute(source, names)
+        self._traced: Callable[..., dict[str, Any]] | None = None
 
-    def trace(self, tracer: Callable[[str, Callable[[], Any]], Any]) -> Callable[..., dict[str, Any]]:
-        """The same function, but every field is evaluated by `tracer(path, expression)`."""
-        return _execute(self._traced_source, {**self._names, "_t": tracer})
+    @property
+    def traced(self) -> Callable[..., dict[str, Any]]:
+        """The same function, but `_t(path, expression)`, its last argument, evaluates every field."""
+        if self._traced is None:
+            self._traced = _execute(self._traced_source, self._names)
+        return self._traced
 
 
 def _execute(source: str, names: dict[str, Any]) -> Callable[..., dict[str, Any]]:
@@ -45,6 +62,11 @@ def _execute(source: str, names: dict[str, Any]) -> Callable[..., dict[str, Any]
     exec(compile(source, "<mapping>", "exec"), space)  # noqa: S102 - generated from a checked mapping, see above
     function: Callable[..., dict[str, Any]] = space["apply"]
     return function
+
+
+def is_context(name: str) -> bool:
+    """Whether `context:` may name it."""
+    return _CONTEXT.match(name) is not None
 
 
 def compile_mapping(
@@ -85,8 +107,15 @@ class _Writer:
         self.functions = {**BUILTINS, **functions}
         self.schema = schema
         self.problems = Problems()
-        self.tables: Located = source.tree.get("tables") or _empty(source.tree)
-        self.names: dict[str, Any] = {"_E": {}, "_pick": pick, "_at": at}
+        self.tables: Located = source.tree.get("tables") or Located()
+        self.names: dict[str, Any] = {
+            "_E": {},
+            "_at": at,
+            "_items": items,
+            "_nested": nested,
+            "_pick": pick,
+            "_some": some,
+        }
         self.depth = 0
         self.traced = False
 
@@ -100,7 +129,8 @@ class _Writer:
         target = self.model if self.reads_dicts else None
         target_schema = None if self.reads_dicts else self.schema
         body = self._object(fields, root, target, target_schema, "")
-        return f"def apply(r, ctx, parent=None, creating=True):\n    return {body}\n"
+        tracer = ", _t=None" if traced else ""
+        return f"def apply(r, ctx, parent=None, creating=True{tracer}):\n    return {body}\n"
 
     # -- objects and lists -------------------------------------------------------------------------------------
 
@@ -118,7 +148,9 @@ class _Writer:
             known, inner_schema = shapes.schema_at(target_schema, str(name))
             if not known:
                 self.problems.add(fields, name, f"the platform's schema has no field {name!r}")
-            where = f"{path}.{name}" if path else str(name)
+            # Part of an f-string in the traced version: a brace in a payload's key must stay a brace.
+            word = str(name).replace("{", "{{").replace("}", "}}")
+            where = f"{path}.{word}" if path else word
             expression = self._rule(fields, name, rule, scope, annotation, inner_schema, where)
             if isinstance(rule, Located) and rule.get("on") is not None:
                 if rule["on"] != "create" or self.reads_dicts:
@@ -134,9 +166,11 @@ class _Writer:
 
     def _rule(self, owner: Located, key: Any, rule: Any, scope: _Scope, annotation: Any, schema: Any, path: str) -> str:
         if isinstance(rule, str):
-            return self._leaf(path, self._path(owner, key, rule, scope))
+            expression = self._path(owner, key, rule, scope)
+            self._fits(owner, key, path, annotation, self._known_type(rule, scope))
+            return self._leaf(path, expression)
         if not isinstance(rule, Located):
-            self.problems.add(owner, key, f"a rule is a path or a mapping, not {rule!r}")
+            self.problems.add(owner, key, f"a rule is a path or a mapping, not {shown(rule)}")
             return "None"
         kinds = [s for s in _SOURCES if s in rule]
         if "object" in kinds and "from" in kinds:
@@ -144,21 +178,39 @@ class _Writer:
         if len(kinds) != 1:
             self.problems.add(owner, key, f"a rule needs exactly one of {', '.join(_SOURCES)}; found {kinds or 'none'}")
             return "None"
-        for word in rule:
-            if word not in _SOURCES and word not in _MODIFIERS:
-                self.problems.add(rule, word, f"unknown word {word!r} in a rule")
         kind = kinds[0]
+        for word in rule:
+            if word != kind and word not in _WORDS[kind]:
+                allowed = ", ".join(sorted(_WORDS[kind]))
+                self.problems.add(rule, word, f"unknown word {word!r} beside `{kind}`; allowed: {allowed}")
         if kind == "object":
             return self._nested(rule, scope, annotation, schema, path)
         if kind == "each":
             return self._each(rule, scope, annotation, schema, path)
         if kind in ("list", "chain"):
-            return self._list(rule, kind, scope, path)
+            return self._list(rule, kind, scope, annotation, schema, path)
         expression, given = self._source(rule, kind, scope)
         expression, given = self._modify(rule, expression, given, annotation)
+        self._fits(owner, key, path, annotation, given)
+        return self._leaf(path, expression)
+
+    def _inner(
+        self, rule: Located, key: str, inner: Any, scope: _Scope, annotation: Any, schema: Any, path: str
+    ) -> str:
+        """A rule that stands in a list or among arguments, not under a field's name."""
+        if isinstance(inner, Located) and "on" in inner:
+            self.problems.add(inner, "on", "`on: create` belongs to a field, not to a value in a list")
+        return self._rule(rule, key, inner, scope, annotation, schema, path)
+
+    def _fits(self, owner: Located, key: Any, path: str, annotation: Any, given: type | None) -> None:
         if given is not None and annotation is not _MISSING and not shapes.accepts_type(annotation, given):
             self.problems.add(owner, key, f"{path}: a {given.__name__} does not fit this field")
-        return self._leaf(path, expression)
+
+    def _known_type(self, path: str, scope: _Scope) -> type | None:
+        """The type that the platform's schema promises at a path; None when it is open."""
+        if not self.reads_dicts or not isinstance(path, str) or path.startswith("$parent"):
+            return None
+        return shapes.type_in_schema(self._below(path, scope)[1])
 
     def _nested(self, rule: Located, scope: _Scope, annotation: Any, schema: Any, path: str) -> str:
         fields = rule["object"]
@@ -166,7 +218,7 @@ class _Writer:
             self.problems.add(rule, "object", "`object` must be a mapping of fields")
             return "None"
         target = None if annotation is _MISSING else shapes.model_of(annotation)
-        if annotation is not _MISSING and target is None:
+        if annotation is not _MISSING and target is None and not shapes.is_open(annotation):
             self.problems.add(rule, "object", f"{path} is no nested object in the model")
             return "None"
         if "from" not in rule:
@@ -177,9 +229,9 @@ class _Writer:
         model, below = self._below(rule["from"], scope)
         inner = self._object(fields, _Scope(name, model, below, scope.index), target, schema, path)
         inner = self._skip(rule, fields, inner)
-        empty = "_E" if self.reads_dicts else "None"
-        start = f"({name} := ({read} or _E))" if self.reads_dicts else f"({name} := {read})"
-        return f"({inner} if {start} is not {empty} else None)"
+        if self.reads_dicts:
+            read = self._leaf(path, f"_nested({read})")
+        return f"({inner} if ({name} := {read}) is not None else None)"
 
     def _skip(self, rule: Located, fields: Located, inner: str) -> str:
         """Wraps an object so that it is None when all the named inner fields are empty."""
@@ -190,7 +242,7 @@ class _Writer:
             self.problems.add(rule, "skip_if_empty", "`skip_if_empty` lists fields of this object")
             return inner
         name = self._name("d")
-        tests = " or ".join(f"{name}[{n!r}]" for n in names)
+        tests = " or ".join(f"{name}.get({n!r})" for n in names) or "True"
         return f"({name} if ({name} := {inner}) and ({tests}) else None)"
 
     def _each(self, rule: Located, scope: _Scope, annotation: Any, schema: Any, path: str) -> str:
@@ -203,31 +255,48 @@ class _Writer:
         item, index = self._name("e"), self._name("i")
         read = self._path(rule, "each", rule["each"], scope)
         model, below = self._below(rule["each"], scope)
-        inner_model = None if model is None else model
-        inner_schema = (below or {}).get("items") if below else None
-        inner = _Scope(item, inner_model, inner_schema, index)
-        loop = f"for {index}, {item} in enumerate({read} or (), 1)"
-        inner_path = f"{path}[{{{index}}}]"
-        if "fields" in rule and isinstance(rule["fields"], Located):
+        promised = self._known_type(rule["each"], scope)
+        if promised not in (None, list) or not self._is_list(rule["each"], scope):
+            self.problems.add(rule, "each", f"{rule['each']!r} is no list")
+        inner = _Scope(item, model, below.get("items") if below else None, index)
+        loop = f"for {index}, {item} in enumerate({self._leaf(path, f'_items({read})')} or (), 1)"
+        place = f"{path}[{{{index}}}]"
+        if isinstance(rule.get("fields"), Located) and "value" not in rule:
             target = None if element is _MISSING else shapes.model_of(element)
-            body = self._object(rule["fields"], inner, target, (schema or {}).get("items"), inner_path)
+            if element is not _MISSING and target is None and not shapes.is_open(element):
+                self.problems.add(rule, "fields", f"{path} is no list of objects in the model")
+            body = self._object(rule["fields"], inner, target, (schema or {}).get("items"), place)
             return f"[{body} {loop}]"
-        if "value" in rule:
-            value = self._rule(rule, "value", rule["value"], inner, element, None, inner_path)
+        if "value" in rule and "fields" not in rule:
+            value = self._inner(rule, "value", rule["value"], inner, element, None, place)
             name = self._name("v")
             return f"[{name} {loop} if ({name} := {value}) not in (None, '')]"
-        self.problems.add(rule, "each", "`each` needs `fields` or `value`")
+        self.problems.add(rule, "each", "`each` needs either `fields` (a mapping) or `value`")
         return "[]"
 
-    def _list(self, rule: Located, kind: str, scope: _Scope, path: str) -> str:
+    def _list(self, rule: Located, kind: str, scope: _Scope, annotation: Any, schema: Any, path: str) -> str:
         if not isinstance(rule[kind], list):
             self.problems.add(rule, kind, f"`{kind}` is a list of rules")
             return "[]"
-        parts = [self._rule(rule, kind, r, scope, _MISSING, None, f"{path}[{n}]") for n, r in enumerate(rule[kind], 1)]
+        element: Any = _MISSING
+        if annotation is not _MISSING:
+            element = shapes.element_of(annotation)
+            if element is None:
+                self.problems.add(rule, kind, f"{path} is no list in the model")
+                return "[]"
+        parts = []
+        for number, inner in enumerate(rule[kind], 1):
+            if kind == "list":
+                below = (schema or {}).get("items")
+                parts.append(self._inner(rule, kind, inner, scope, element, below, f"{path}[{number}]"))
+            else:
+                # Positions count within the platform's own list: charges(fee_lines)[2].net
+                name = inner.get("each") if isinstance(inner, Located) else None
+                where = f"{path}({name})" if isinstance(name, str) and "{" not in name else path
+                parts.append(self._inner(rule, kind, inner, scope, annotation, schema, where))
         if kind == "chain":
             return "[" + ", ".join(f"*({p} or ())" for p in parts) + "]"
-        name = self._name("v")
-        return f"[{name} for {name} in ({', '.join(parts)},) if {name} not in (None, '')]"
+        return f"_some({', '.join(parts)})"
 
     # -- values ------------------------------------------------------------------------------------------------
 
@@ -236,10 +305,11 @@ class _Writer:
             return self._path(rule, "from", rule["from"], scope), None
         if kind == "const":
             value = rule["const"]
-            return repr(value), None if value is None else type(value)
+            # Text may stand for a date or a word of an enumeration: there the model itself decides, see _modify.
+            return self._literal(value), None if value is None or isinstance(value, str) else type(value)
         if kind == "context":
             name = str(rule["context"])
-            if not _CONTEXT.match(name):
+            if not is_context(name):
                 self.problems.add(rule, "context", f"unknown context {name!r}")
             return f"ctx[{name!r}]", None
         if kind == "index":
@@ -259,19 +329,26 @@ class _Writer:
         if not isinstance(arguments, list):
             self.problems.add(rule, "with", "`with` is a list of paths or rules")
             return "None"
-        self.names[f"_f_{name}"] = function
+        place = f"_f{list(self.functions).index(name) + 1}_{re.sub(r'[^A-Za-z0-9_]', '_', name)}"
+        self.names[place] = function
         parts = []
         for argument in arguments:
             if isinstance(argument, (str, Located)):
                 parts.append(self._argument(rule, argument, scope))
             else:
-                parts.append(repr(argument))
-        return f"_f_{name}({', '.join(parts)})"
+                parts.append(self._literal(argument))
+        return f"{place}({', '.join(parts)})"
+
+    def _literal(self, value: Any) -> str:
+        """A constant as Python source. Only what YAML has can come here; anything else would be our own mistake."""
+        written = repr(value)
+        ast.literal_eval(written)
+        return written
 
     def _argument(self, rule: Located, argument: Any, scope: _Scope) -> str:
         was, self.traced = self.traced, False  # the whole call is one traced expression
         try:
-            return self._rule(rule, "with", argument, scope, _MISSING, None, "")
+            return self._inner(rule, "with", argument, scope, _MISSING, None, "")
         finally:
             self.traced = was
 
@@ -288,11 +365,13 @@ class _Writer:
         if "default" in rule:
             default = rule["default"]
             if annotation is not _MISSING and (why := shapes.reject_value(annotation, default)):
-                self.problems.add(rule, "default", f"the default {default!r} does not fit: {why}")
+                self.problems.add(rule, "default", f"the default {shown(default)} does not fit: {why}")
             name = self._name("v")
-            expression = f"({name} if ({name} := {expression}) not in (None, '') else {default!r})"
-        if "const" in rule and annotation is not _MISSING and (why := shapes.reject_value(annotation, rule["const"])):
-            self.problems.add(rule, "const", f"the constant {rule['const']!r} does not fit: {why}")
+            expression = f"({name} if ({name} := {expression}) not in (None, '') else {self._literal(default)})"
+        if "const" in rule and not {"as", "table"} & rule.keys() and annotation is not _MISSING:
+            why = shapes.reject_value(annotation, rule["const"])
+            if why and rule.get("default") is None:
+                self.problems.add(rule, "const", f"the constant {shown(rule['const'])} does not fit: {why}")
         return expression, given
 
     def _table(self, rule: Located, expression: str, annotation: Any) -> str:
@@ -303,21 +382,25 @@ class _Writer:
             return "None"
         for key, value in table.items():
             if annotation is not _MISSING and (why := shapes.reject_value(annotation, value)):
-                self.problems.add(table, key, f"the value {value!r} of table {name} does not fit: {why}")
+                self.problems.add(table, key, f"the value {shown(value)} of table {name} does not fit: {why}")
         rows = {key: value for key, value in table.items() if key != "_default_"}
-        self.names[f"_t_{name}"] = _Table(name, rows)
+        place = f"_table{list(self.tables).index(name) + 1}"
+        self.names[place] = _Table(name, rows)
         if "_default_" in table:
-            return f"_t_{name}.get({expression}, {table['_default_']!r})"
+            return f"{place}.get({expression}, {self._literal(table['_default_'])})"
         if "default" in rule or (annotation is not _MISSING and shapes.is_optional(annotation)):
             held = self._name("k")
-            return f"(None if ({held} := {expression}) in (None, '') else _t_{name}[{held}])"
-        return f"_t_{name}[{expression}]"
+            return f"(None if ({held} := {expression}) in (None, '') else {place}[{held}])"
+        return f"{place}[{expression}]"
 
     # -- paths -------------------------------------------------------------------------------------------------
 
     def _path(self, owner: Located, key: Any, path: Any, scope: _Scope) -> str:
         if not isinstance(path, str) or not path:
-            self.problems.add(owner, key, f"a path is a text such as billing.city, not {path!r}")
+            self.problems.add(owner, key, f"a path is a text such as billing.city, not {shown(path)}")
+            return "None"
+        if why := wrong_path(path):
+            self.problems.add(owner, key, f"{path!r} is no path: {why}")
             return "None"
         start, segments = self._start(path, scope)
         expression = start.expression
@@ -326,14 +409,14 @@ class _Writer:
         model, schema = start.model, start.schema
         optional = False
         for position, segment in enumerate(segments):
-            match = _PICK.match(segment)
+            match = PICK.match(segment)
             name = match.group(1) if match else segment
             if self.reads_dicts:
                 known, schema = shapes.schema_at(schema, name)
                 if not known:
                     self.problems.add(owner, key, f"the platform's schema has no {path!r} (at {name!r})")
                     return "None"
-                if position and not segments[position - 1].endswith("]"):
+                if position:
                     expression = f"({expression} or _E)"
                 expression = f"{expression}.get({name!r})"
                 if match:
@@ -358,7 +441,7 @@ class _Writer:
         start, segments = self._start(path, scope)
         model, schema = start.model, start.schema
         for segment in segments:
-            match = _PICK.match(segment)
+            match = PICK.match(segment)
             name = match.group(1) if match else segment
             if self.reads_dicts:
                 _, schema = shapes.schema_at(schema, name)
@@ -369,16 +452,25 @@ class _Writer:
                 model = shapes.model_of(shapes.element_of(annotation) or annotation)
         return model, schema
 
+    def _is_list(self, path: str, scope: _Scope) -> bool:
+        """Whether a path of an `out` mapping leads to a list (an unknown path is another problem's affair)."""
+        if self.reads_dicts or not isinstance(path, str):
+            return True
+        head, _, last = path.rpartition(".")
+        model = self._below(head, scope)[0] if head else self._start(path, scope)[0].model
+        annotation = shapes.attribute(model, last) if isinstance(model, type) else None
+        return annotation is None or shapes.element_of(annotation) is not None
+
     def _start(self, path: str, scope: _Scope) -> tuple[_Scope, list[str]]:
         root_model = None if self.reads_dicts else self.model
         if path == ".":
             return scope, []
         if path == "$root" or path.startswith("$root."):
             root = _Scope("r", root_model, self.schema if self.reads_dicts else None, None)
-            return root, _split(path[6:])
+            return root, split(path[6:])
         if path == "$parent" or path.startswith("$parent."):
-            return _Scope("parent", None, None, None), _split(path[8:])
-        return scope, _split(path)
+            return _Scope("parent", None, None, None), split(path[8:])
+        return scope, split(path)
 
     def _leaf(self, path: str, expression: str) -> str:
         if not self.traced or not path:
@@ -399,15 +491,4 @@ class _Table(dict[Any, Any]):
 
     def __missing__(self, key: Any) -> Any:
         known = ", ".join(str(k) for k in list(self)[:12])
-        raise ValueError(f"the value {key!r} is not in the table {self._name} (it has: {known})")
-
-
-def _split(path: str) -> list[str]:
-    """Dotted segments; dots inside [key=value] do not split."""
-    return [s for s in re.split(r"\.(?![^\[]*\])", path) if s]
-
-
-def _empty(tree: Located) -> Located:
-    new = Located()
-    new.line, new.lines, new.file = tree.line, {}, tree.file
-    return new
+        raise ValueError(f"the value {shown(key)} is not in the table {self._name} (it has: {known})")

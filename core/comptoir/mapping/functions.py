@@ -4,16 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
 
-__all__ = ["BUILTINS", "CONVERSIONS", "CONVERSION_TYPES", "at", "pick"]
+__all__ = ["BUILTINS", "CONVERSIONS", "CONVERSION_TYPES", "at", "items", "nested", "pick", "shown", "some"]
+
+_CENT = Decimal("0.01")
+#: Beyond it no amount, quantity or id is meant, and Python would need minutes to write the number out.
+_LARGEST_EXPONENT = 100
+
+
+def shown(value: Any) -> str:
+    """A value for a message: bounded, and never the contents of a list or object."""
+    if isinstance(value, Mapping):
+        return "an object"
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return "a list"
+    if isinstance(value, int) and value.bit_length() > 200:
+        return "a huge number"
+    written = repr(value)
+    return written if len(written) <= 60 else written[:57] + "..."
 
 
 def text(value: Any) -> str | None:
-    """Stripped text, None when there is none."""
+    """Stripped text, None when there is none; numbers are written out."""
+    if isinstance(value, str):
+        return value.strip() or None
     if value is None:
         return None
+    if isinstance(value, (bool, Mapping, list, tuple)):
+        raise ValueError(f"{shown(value)} is no text")
     return str(value).strip() or None
 
 
@@ -21,8 +41,8 @@ def code(value: Any) -> str | None:
     """A key as text: numbers are written out, empty is None. A float is refused: it has lost digits already."""
     if value is None or value == "":
         return None
-    if isinstance(value, (bool, float)):
-        raise ValueError(f"{value!r} is no key: expected text or a whole number")
+    if isinstance(value, (bool, float, Mapping, list, tuple)):
+        raise ValueError(f"{shown(value)} is no key: expected text or a whole number")
     return str(value).strip() or None
 
 
@@ -30,14 +50,16 @@ def decimal(value: Any) -> Decimal | None:
     """An exact decimal; a JSON number is taken by its shortest written form, never through arithmetic."""
     if value is None or value == "":
         return None
-    if isinstance(value, bool):
-        raise ValueError(f"{value!r} is no number")
+    if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal)):
+        raise ValueError(f"{shown(value)} is no number")
     try:
         number = Decimal(repr(value) if isinstance(value, float) else value)
-    except (InvalidOperation, TypeError, ValueError):
-        raise ValueError(f"{value!r} is no number") from None
+    except (InvalidOperation, ValueError):
+        raise ValueError(f"{shown(value)} is no number") from None
     if not number.is_finite():
-        raise ValueError(f"{value!r} is no finite number")
+        raise ValueError(f"{shown(value)} is no finite number")
+    if abs(number.adjusted()) > _LARGEST_EXPONENT:
+        raise ValueError(f"{shown(value)} is no number that anything here can have")
     return number
 
 
@@ -47,7 +69,7 @@ def integer(value: Any) -> int | None:
     if number is None:
         return None
     if number != number.to_integral_value():
-        raise ValueError(f"{value!r} is no whole number")
+        raise ValueError(f"{shown(value)} is no whole number")
     return int(number)
 
 
@@ -55,19 +77,24 @@ def boolean(value: Any) -> bool | None:
     """True or false, also from 'yes'/'no', '1'/'0'."""
     if value is None or isinstance(value, bool):
         return value
-    word = str(value).strip().lower()
+    word = str(value).strip().lower() if isinstance(value, (str, int)) else "?"
     if word in ("1", "true", "yes", "on"):
         return True
     if word in ("0", "false", "no", "off", ""):
         return False
-    raise ValueError(f"{value!r} is neither yes nor no")
+    raise ValueError(f"{shown(value)} is neither yes nor no")
 
 
 def utc(value: Any) -> datetime | None:
     """An aware UTC moment from ISO 8601 text; text without a zone is UTC (the `*_gmt` fields of WordPress)."""
     if value is None or value == "":
         return None
-    moment = datetime.fromisoformat(value)
+    if isinstance(value, datetime):
+        moment = value
+    elif isinstance(value, str):
+        moment = datetime.fromisoformat(value)
+    else:
+        raise ValueError(f"{shown(value)} is no date and time")
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
@@ -79,35 +106,46 @@ def upper(value: Any) -> str | None:
 
 def iso_date(value: Any) -> str | None:
     """YYYY-MM-DD of a date, or of the date part of ISO 8601 text."""
-    return value.isoformat()[:10] if isinstance(value, date) else (text(value) or "")[:10] or None
+    if isinstance(value, date):
+        return value.isoformat()[:10]
+    written = text(value)
+    return None if written is None else date.fromisoformat(written[:10]).isoformat()
 
 
 def french_date(value: Any) -> str | None:
     """JJ/MM/AAAA of a date."""
     if value is None:
         return None
-    day: date = value.date() if isinstance(value, datetime) else value
+    if not isinstance(value, date):
+        raise ValueError(f"{shown(value)} is no date")
+    day = value.date() if isinstance(value, datetime) else value
     return f"{day.day:02d}/{day.month:02d}/{day.year:04d}"
 
 
 def cents2(value: Any) -> str | None:
-    """Two decimals with a dot."""
-    return None if value is None else f"{value:.2f}"
+    """Two decimals with a dot, rounded half away from zero as all amounts are."""
+    number = decimal(value)
+    if number is None:
+        return None
+    # Adding zero makes -0.00 plain 0.00.
+    return f"{number.quantize(_CENT, rounding=ROUND_HALF_UP) + 0:f}"
 
 
 def comma2(value: Any) -> str | None:
     """Two decimals with a comma."""
-    return None if value is None else f"{value:.2f}".replace(".", ",")
+    written = cents2(value)
+    return written and written.replace(".", ",")
 
 
 def comma(value: Any) -> str | None:
     """A plain decimal with a comma: no exponent, no trailing zeros."""
-    if value is None:
+    number = decimal(value)
+    if number is None:
         return None
-    plain = f"{value:f}"
+    plain = f"{number:f}"
     if "." in plain:
         plain = plain.rstrip("0").rstrip(".")
-    return plain.replace(".", ",")
+    return "0" if plain == "-0" else plain.replace(".", ",")
 
 
 def join(separator: str, *parts: Any) -> str | None:
@@ -120,12 +158,35 @@ def first(*values: Any) -> Any:
     return next((v for v in values if v not in (None, "")), None)
 
 
-def pick(items: Any, key: str, value: str) -> Any:
-    """The first element of a list whose `key` equals `value` (both as text), or an empty mapping."""
-    for item in items or ():
-        if isinstance(item, Mapping) and str(item.get(key)) == value:
+def some(*values: Any) -> list[Any]:
+    """The values that are neither None nor empty."""
+    return [v for v in values if v not in (None, "")]
+
+
+def items(value: Any) -> Any:
+    """A list to walk through; nothing (None, '' and PHP's {} and false) is an empty one."""
+    if not value:
+        return ()
+    if isinstance(value, (list, tuple)):
+        return value
+    raise ValueError(f"expected a list, found {shown(value)}")
+
+
+def nested(value: Any) -> Any:
+    """An object to read from, None when there is nothing (None, '' and PHP's [] and false)."""
+    if not value:
+        return None
+    if isinstance(value, Mapping):
+        return value
+    raise ValueError(f"expected an object, found {shown(value)}")
+
+
+def pick(value: Any, key: str, wanted: str) -> Any:
+    """The first object of a list whose `key` equals `wanted` (both as text), None when there is none."""
+    for item in items(value):
+        if isinstance(item, Mapping) and str(item.get(key)) == wanted:
             return item
-    return {}
+    return None
 
 
 def at(value: Any, name: str) -> Any:

@@ -10,16 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from comptoir.errors import ConfigError, MappingError
-from comptoir.mapping.compiler import Compiled, compile_mapping
+from comptoir.mapping import shapes
+from comptoir.mapping.compiler import Compiled, compile_mapping, is_context
+from comptoir.mapping.functions import shown
 from comptoir.mapping.source import MappingSource, merge, read
-from comptoir.model.base import Canonical
+from comptoir.model.base import Canonical, Privacy, privacy_of
 from comptoir.model.refs import EntityName
 from comptoir.model.registry import ENTITY_MODELS
 
 __all__ = ["Mapping", "find_files", "load_mapping", "validate"]
+
+#: What a mapping's expressions can raise on a record of another shape than expected.
+_FAULTS = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError)
 
 
 class Mapping:
@@ -54,7 +59,7 @@ class Mapping:
         """The mapped dict; MappingError with the field path and a hint when a value cannot be mapped."""
         try:
             return self._apply(record, context, parent, creating)
-        except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError) as error:
+        except _FAULTS as error:
             raise self._explain(record, context, parent, creating, error) from error
 
     def to_model(
@@ -65,7 +70,7 @@ class Mapping:
         try:
             return self.model.model_validate(mapped)
         except ValidationError as error:
-            raise _invalid(self.name, error) from error
+            raise _invalid(self.name, self.model, error) from error
 
     def _explain(
         self,
@@ -81,13 +86,13 @@ class Mapping:
         def tracer(path: str, expression: Callable[[], Any]) -> Any:
             try:
                 return expression()
-            except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError) as fault:
+            except _FAULTS as fault:
                 faults.append((path, fault))
                 return None
 
         try:
-            self._compiled.trace(tracer)(record, context, parent, creating)
-        except (ValueError, TypeError, AttributeError, KeyError) as fault:
+            self._compiled.traced(record, context, parent, creating, tracer)
+        except _FAULTS as fault:
             faults.append(("", fault))
         path, cause = faults[0] if faults else ("", error)
         more = f" ({len(faults) - 1} more fields are at fault)" if len(faults) > 1 else ""
@@ -102,25 +107,39 @@ class Mapping:
 
 def _words(fault: Exception) -> str:
     if isinstance(fault, KeyError):
-        return f"missing context {fault}"
-    if isinstance(fault, (AttributeError, TypeError)):
-        return f"the source has another shape than expected ({fault})"
-    return str(fault)
+        key = fault.args[0] if fault.args else None
+        return f"the context has no {key}" if isinstance(key, str) and is_context(key) else f"unknown: {shown(key)}"
+    if isinstance(fault, (AttributeError, TypeError, LookupError, RecursionError)):
+        return f"the source has another shape than expected ({str(fault)[:200]})"
+    return str(fault)[:500]
 
 
-def _invalid(name: str, error: ValidationError) -> MappingError:
+def _invalid(name: str, model: type[BaseModel], error: ValidationError) -> MappingError:
     problems = error.errors(include_url=False, include_context=False)
     first = problems[0]
     path = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
     more = f" ({len(problems) - 1} more fields are at fault)" if len(problems) > 1 else ""
     given = first.get("input")
-    shown = "" if given is None or isinstance(given, (dict, list)) else f" (given: {str(given)[:60]!r})"
+    secret = given is None or isinstance(given, (dict, list, tuple)) or _is_personal(model, first["loc"])
+    value = "" if secret else f" (given: {shown(given)})"
     return MappingError(
-        f"{path}: {first['msg'].removeprefix('Value error, ')}{shown}{more}",
-        field=path,
+        f"{path or 'record'}: {first['msg'].removeprefix('Value error, ')}{value}{more}",
+        field=path or None,
         hint=f"Correct the record at its source, or change {name} and retry.",
         code="invalid_value",
     )
+
+
+def _is_personal(model: type[BaseModel] | None, location: Iterable[int | str]) -> bool:
+    """Whether the field at fault reveals a person: its value must not get into a message."""
+    for part in location:
+        if isinstance(part, int) or model is None or part not in model.model_fields:
+            continue
+        if privacy_of(model)[part] is not Privacy.NONE:
+            return True
+        annotation = model.model_fields[part].rebuild_annotation()
+        model = shapes.model_of(shapes.element_of(annotation) or annotation)
+    return False
 
 
 def validate(model: type[Canonical], data: Any) -> Canonical:
@@ -128,7 +147,7 @@ def validate(model: type[Canonical], data: Any) -> Canonical:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise _invalid(model.__name__, error) from error
+        raise _invalid(model.__name__, model, error) from error
 
 
 def find_files(platform: str, entity: str, direction: str, folders: Iterable[Path]) -> list[Path]:
@@ -149,11 +168,15 @@ def load_mapping(platform: str, entity: str, direction: str, folders: Iterable[P
             hint="Write it into the mappings folder beside comptoir.toml, or use a connector that ships one.",
             code="no_mapping",
         )
-    sources = [read(files[0], shown_as=f"{platform}/{files[0].name}")]
-    for path in files[1:]:
+    # Two files of one name are told apart by their full paths.
+    names = [f"{platform}/{path.name}" if len(files) == 1 else str(path) for path in files]
+    sources = [read(files[0], shown_as=names[0])]
+    for path, name in zip(files[1:], names[1:], strict=True):
         if not sources[-1].tree.get("extends"):
             break
-        sources.append(read(path, shown_as=f"{platform}/{path.name}"))
+        sources.append(read(path, shown_as=name))
+    if sources[-1].tree.get("extends"):
+        raise ConfigError(f"{names[len(sources) - 1]}: `extends: true`, but there is no original", code="mapping_file")
     source = sources.pop()
     while sources:
         source = merge(source, sources.pop())
@@ -172,7 +195,12 @@ def _schema(source: MappingSource) -> dict[str, Any] | None:
     path = source.folder / str(name)
     if not path.is_file():
         raise ConfigError(f"{source.name}: the schema {name!r} is not beside the mapping", code="mapping_file")
-    loaded: dict[str, Any] = orjson.loads(path.read_bytes())
+    try:
+        loaded = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise ConfigError(f"{source.name}: the schema {name!r} is no JSON: {error}", code="mapping_file") from None
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"{source.name}: the schema {name!r} is no JSON object", code="mapping_file")
     return loaded
 
 
@@ -182,7 +210,9 @@ def _functions(source: MappingSource) -> dict[str, Callable[..., Any]]:
         return {}
     try:
         module = importlib.import_module(str(name))
-    except ImportError as error:
+    except (ImportError, ValueError) as error:
         raise ConfigError(f"{source.name}: cannot load the functions {name!r}: {error}", code="mapping_file") from error
-    found: dict[str, Callable[..., Any]] = module.FUNCTIONS
+    found: Any = getattr(module, "FUNCTIONS", None)
+    if not isinstance(found, dict):
+        raise ConfigError(f"{source.name}: {name} has no dict FUNCTIONS", code="mapping_file")
     return found

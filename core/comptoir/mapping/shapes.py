@@ -10,7 +10,19 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import AwareDatetime, BaseModel, TypeAdapter, ValidationError
 
-__all__ = ["accepts_type", "attribute", "element_of", "is_optional", "model_of", "reject_value", "schema_at"]
+__all__ = [
+    "accepts_type",
+    "attribute",
+    "element_of",
+    "is_open",
+    "is_optional",
+    "model_of",
+    "reject_value",
+    "schema_at",
+    "type_in_schema",
+]
+
+_SCALARS = frozenset({"string", "integer", "number", "boolean"})
 
 
 def _options(annotation: Any) -> list[Any]:
@@ -47,6 +59,11 @@ def element_of(annotation: Any) -> Any | None:
     return None
 
 
+def is_open(annotation: Any) -> bool:
+    """A field that holds any keys (`extra`)."""
+    return any((get_origin(option) or option) is dict for option in _options(annotation))
+
+
 def attribute(model: type[BaseModel], name: str) -> Any | None:
     """The annotation of a field or the return type of a property; None when the model has neither."""
     if name in model.model_fields:
@@ -63,14 +80,20 @@ def accepts_type(annotation: Any, given: type) -> bool:
         origin = get_origin(option) or option
         if origin is AwareDatetime:
             origin = datetime
+        if given is list and origin is tuple:
+            return True
+        if origin is date and given is datetime:
+            continue  # a moment is no day: which day it is depends on the zone
         if not isinstance(origin, type) or origin is object:
             return True
         if issubclass(origin, enum.Enum):
             if given is str:
                 return True
             continue
-        if issubclass(given, origin) or (origin is Decimal and given is int) or (origin is date and given is datetime):
-            return not (given is bool and origin is int)
+        if given is bool and origin is int:
+            continue
+        if issubclass(given, origin) or (origin is Decimal and given is int):
+            return True
     return False
 
 
@@ -85,7 +108,22 @@ def reject_value(annotation: Any, value: Any) -> str | None:
 
 def schema_at(schema: dict[str, Any] | None, name: str) -> tuple[bool, dict[str, Any] | None]:
     """Whether a JSON Schema knows the property, and the schema below it (None: nothing is known there)."""
-    if schema is None or "properties" not in schema:
+    if schema is None:
         return True, None
+    if "properties" not in schema:
+        return not _types(schema) or not _types(schema) <= _SCALARS, None
     inner = schema["properties"].get(name)
-    return inner is not None, inner
+    return inner is not None, inner if isinstance(inner, dict) else None
+
+
+def type_in_schema(schema: dict[str, Any] | None) -> type | None:
+    """The Python type that the JSON Schema promises; None when that is open, or text (which may be anything)."""
+    types_ = _types(schema or {})
+    if len(types_) != 1:
+        return None
+    return {"integer": int, "boolean": bool, "array": list, "object": dict}.get(next(iter(types_)))
+
+
+def _types(schema: dict[str, Any]) -> set[str]:
+    named = schema.get("type", ())
+    return {str(t) for t in ([named] if isinstance(named, str) else named)} - {"null"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,11 @@ _TOP_KEYS = {"mapping", "version", "schema", "functions", "tables", "fields", "e
 
 
 class Located(dict[Any, Any]):
-    """A YAML mapping that remembers where it stands: `line` of itself, `lines` of each key, `file`."""
+    """A YAML mapping that remembers where it stands: `file` and `line` of itself, `places` of each key."""
 
-    line: int
-    lines: dict[Any, int]
     file: str
+    line: int
+    places: dict[Any, tuple[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,8 @@ class Problems:
 
     def add(self, where: Located, key: Any, message: str) -> None:
         """Note a fault at the line of `key` in `where`."""
-        self.found.append(Problem(where.file, where.lines.get(key, where.line), message))
+        file, line = where.places.get(key, (where.file, where.line))
+        self.found.append(Problem(file, line, message))
 
     def raise_if_any(self) -> None:
         """ConfigError with every fault, one a line."""
@@ -80,15 +81,24 @@ class MappingSource:
 def read(path: Path, *, shown_as: str | None = None) -> MappingSource:
     """The mapping in one file; ConfigError with file and line when it is no valid mapping file."""
     shown = shown_as or path.name
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{shown}:1: cannot be read: {error}", code="mapping_file") from None
     try:
         node = yaml.compose(text, Loader=yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"{shown}:{line}: {error.problem}", code="mapping_file") from None
+        mark = error.problem_mark or error.context_mark
+        words = error.problem or error.context or "no valid YAML"
+        raise ConfigError(f"{shown}:{mark.line + 1 if mark else 1}: {words}", code="mapping_file") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{shown}:1: no valid YAML: {error}", code="mapping_file") from None
     if not isinstance(node, yaml.MappingNode):
         raise ConfigError(f"{shown}:1: a mapping file is a YAML mapping", code="mapping_file")
-    tree = _build(node, shown)
+    try:
+        tree = _build(node, shown)
+    except RecursionError:
+        raise ConfigError(f"{shown}:1: an alias (*name) contains itself", code="mapping_file") from None
     problems = Problems()
     for key in tree:
         if key not in _TOP_KEYS:
@@ -99,75 +109,113 @@ def read(path: Path, *, shown_as: str | None = None) -> MappingSource:
         problems.add(tree, "mapping", "`mapping` must be platform.entity.in or platform.entity.out")
     elif name != expected:
         problems.add(tree, "mapping", f"`mapping` is {name!r} but the file's place says {expected!r}")
-    if not isinstance(tree.get("fields", Located()), Located):
-        problems.add(tree, "fields", "`fields` must be a mapping")
+    for key in ("fields", "tables"):
+        if not isinstance(tree.get(key, Located()), Located):
+            problems.add(tree, key, f"`{key}` must be a mapping")
     problems.raise_if_any()
     return MappingSource(str(name), tree, ((shown, text),), path.parent)
 
 
 def merge(base: MappingSource, override: MappingSource) -> MappingSource:
-    """The base with a merchant's override laid over it: fields replaced, tables extended key by key."""
+    """The base with a merchant's override laid over it.
+
+    Tables are extended key by key and fields replaced one by one. A rule that names no source of its own but only
+    `object` or `fields` changes those inner fields of the base's rule; any other rule replaces it whole.
+    """
     tree = _copy(base.tree)
     for key in ("version", "schema", "functions"):
         if key in override.tree:
-            _put(tree, key, override.tree[key], override.tree)
-    _merge_into(tree, "tables", override.tree, depth=2)
-    _merge_into(tree, "fields", override.tree, depth=8)
-    return MappingSource(base.name, tree, (*base.texts, *override.texts), base.folder)
+            _put(tree, key, override.tree)
+    for key, merge_one in (("tables", _merge_table), ("fields", _merge_rule)):
+        if key in override.tree:
+            _merge_each(tree, key, override.tree, merge_one)
+    folder = override.folder if "schema" in override.tree else base.folder
+    return MappingSource(base.name, tree, (*base.texts, *override.texts), folder)
 
 
-def _merge_into(tree: Located, key: str, override: Located, *, depth: int) -> None:
-    if key not in override:
-        return
+def _merge_each(tree: Located, key: Any, override: Located, merge_one: Callable[[Located, Any, Located], None]) -> None:
+    """Merges what stands below `key` entry by entry when both sides have entries there."""
     mine, theirs = tree.get(key), override[key]
-    if depth == 0 or not isinstance(mine, Located) or not isinstance(theirs, Located) or "from" in theirs:
-        _put(tree, key, theirs, override)
+    if isinstance(mine, Located) and isinstance(theirs, Located):
+        for name in theirs:
+            merge_one(mine, name, theirs)
+    else:
+        _put(tree, key, override)
+
+
+def _merge_table(tables: Located, name: Any, override: Located) -> None:
+    _merge_each(tables, name, override, _put)
+
+
+def _merge_rule(fields: Located, name: Any, override: Located) -> None:
+    mine, theirs = fields.get(name), override[name]
+    inner = next((word for word in ("object", "fields") if isinstance(theirs, Located) and word in theirs), None)
+    if inner is None or not isinstance(mine, Located) or inner not in mine or "from" in theirs or "each" in theirs:
+        _put(fields, name, override)
         return
-    for inner in theirs:
-        _merge_into(mine, inner, theirs, depth=depth - 1)
+    for word in theirs:
+        if word == inner:
+            _merge_each(mine, inner, theirs, _merge_rule)
+        else:
+            _put(mine, word, theirs)
 
 
-def _put(tree: Located, key: Any, value: Any, source: Located) -> None:
-    tree[key] = value
-    tree.lines[key] = source.lines.get(key, source.line)
+def _put(tree: Located, key: Any, source: Located) -> None:
+    tree[key] = source[key]
+    tree.places[key] = source.places.get(key, (source.file, source.line))
 
 
 def _copy(tree: Located) -> Located:
     new = Located({key: _copy(value) if isinstance(value, Located) else value for key, value in tree.items()})
-    new.line, new.lines, new.file = tree.line, dict(tree.lines), tree.file
+    new.file, new.line, new.places = tree.file, tree.line, dict(tree.places)
     return new
 
 
 def _build(node: yaml.MappingNode, file: str) -> Located:
     tree = Located()
-    tree.line, tree.lines, tree.file = node.start_mark.line + 1, {}, file
-    for key, value, line in _pairs(node, file):
-        if key in tree:
-            raise ConfigError(f"{file}:{line}: the key {key!r} stands twice", code="mapping_file")
-        tree[key] = value
-        tree.lines[key] = line
-    return tree
-
-
-def _pairs(node: yaml.MappingNode, file: str) -> Iterator[tuple[Any, Any, int]]:
+    tree.file, tree.line, tree.places = file, node.start_mark.line + 1, {}
     for key_node, value_node in node.value:
-        yield _scalar(key_node), _value(value_node, file), key_node.start_mark.line + 1
+        line = key_node.start_mark.line + 1
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise ConfigError(f"{file}:{line}: a key is a single word or text", code="mapping_file")
+        key = _scalar(key_node, file)
+        # True == 1 in Python, but not in YAML.
+        if key in tree and any(type(k) is type(key) and k == key for k in tree):
+            raise ConfigError(f"{file}:{line}: the key {key!r} stands twice", code="mapping_file")
+        if key in tree:
+            raise ConfigError(f"{file}:{line}: {key!r} cannot stand beside 0/1 or false/true", code="mapping_file")
+        tree[key] = _value(value_node, file)
+        tree.places[key] = (file, line)
+    return tree
 
 
 def _value(node: yaml.Node, file: str) -> Any:
     if isinstance(node, yaml.MappingNode):
         return _build(node, file)
-    if isinstance(node, yaml.SequenceNode):
-        return [_value(child, file) for child in node.value]
-    return _scalar(node)
+    if isinstance(node, yaml.ScalarNode):
+        return _scalar(node, file)
+    return [_value(child, file) for child in node.value]
 
 
-def _scalar(node: yaml.Node) -> Any:
-    # `on:` is a word of ours, not YAML 1.1's "true".
-    if isinstance(node, yaml.ScalarNode) and node.value in ("on", "off", "yes", "no"):
-        return node.value
-    loader = yaml.SafeLoader("")
-    try:
-        return loader.construct_object(node)
-    finally:
-        loader.dispose()
+_STANDARD_TAG = "tag:yaml.org,2002:"
+_WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,30})")
+_FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]*)\.[0-9]+")
+_WORDS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
+          "null": None, "Null": None, "NULL": None, "~": None, "": None}  # fmt: skip
+
+
+def _scalar(node: yaml.ScalarNode, file: str) -> Any:
+    """Plain words are typed as YAML 1.2 does: NO (Norway), on, 010, 12:30 and 2026-01-01 stay text."""
+    text: str = node.value
+    if not node.tag.startswith(_STANDARD_TAG) or node.tag.removeprefix(_STANDARD_TAG) in ("binary", "merge"):
+        raise ConfigError(
+            f"{file}:{node.start_mark.line + 1}: {node.tag.removeprefix(_STANDARD_TAG)!r} is not used in mappings",
+            code="mapping_file",
+        )
+    if node.style or node.tag == _STANDARD_TAG + "str":
+        return text
+    if text in _WORDS:
+        return _WORDS[text]
+    if _WHOLE.fullmatch(text):
+        return int(text)
+    return float(text) if _FLOAT.fullmatch(text) else text
