@@ -1,0 +1,41 @@
+"""For connector authors: a connector's surroundings without clock, network or threads.
+
+    ctx = connector_context(transport=ScriptedTransport([ok([]), status(503), ok([{"id": 1}])]))
+    connector = MyConnector(MyConfig(), ctx)
+
+Everything is deterministic: time moves only when somebody sleeps, randomness follows from a seed, concurrent work runs
+in order.
+"""
+
+from comptoir.testing.context import connector_context, http_client
+from comptoir.testing.fakes import FakeClock, FakeRandom, InlineTasks
+from comptoir.testing.transport import (
+    Answer,
+    RecordingTransport,
+    ScriptedTransport,
+    answer_lost,
+    empty,
+    html,
+    no_connection,
+    ok,
+    rate_limited,
+    status,
+)
+
+__all__ = [
+    "Answer",
+    "FakeClock",
+    "FakeRandom",
+    "InlineTasks",
+    "RecordingTransport",
+    "ScriptedTransport",
+    "answer_lost",
+    "connector_context",
+    "empty",
+    "html",
+    "http_client",
+    "no_connection",
+    "ok",
+    "rate_limited",
+    "status",
+]
