@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -43,7 +44,9 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.delenv("COMPTOIR_DATABASE_URL", raising=False)
     config = tmp_path / "comptoir.toml"
-    config.write_text(probe_connector.CONFIG)
+    # Twelve hours away: a tick that passed a moment ago (a tenth of the interval) would still be run.
+    hour = (datetime.now(UTC).hour + 12) % 24
+    config.write_text(probe_connector.CONFIG.replace("*/15 6-22 * * *", f"0 {hour} * * *"))
     yield config
     home = tmp_path / ".comptoir"
     deadline = time.monotonic() + 60
@@ -114,7 +117,9 @@ def test_airflow_comes_up_runs_routes_and_is_gone(shop: Path, monkeypatch: pytes
             report = client.result(ITEMS, good)
             assert (report["route"], report["state"], report["considered"]) == ("items", "success", 0)
             assert "the probe was pulled" in client.log(ITEMS, good)
-            assert "closed says AuthError" in client.log(REFUSED, bad)
+            said = client.log(REFUSED, bad)
+            assert "AuthError: closed says AuthError" in said
+            assert "the probe was pulled with ***" in said, "a password is never shown, even if it is logged"
 
             second = AirflowRuntime(home, shop, server.psycopg2_url("airflow"))
             monkeypatch.setattr(second, "LOCK_SECONDS", 0.5)

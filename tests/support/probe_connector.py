@@ -1,6 +1,6 @@
 """A small connector, installed into a folder as a wheel would be: what Airflow's tests run, not a shop.
 
-It gives no item at all, or raises the error that the password of its credentials names.
+It gives no item at all, or raises the error that the login of its credentials names.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class ProbeConnector:
         return CheckReport(())
 
     def pull(self, request):
-        word = self.ctx.credentials.password
-        self.ctx.logger.info("the probe was pulled")
+        word = self.ctx.credentials.login
+        self.ctx.logger.info("the probe was pulled with " + (self.ctx.credentials.password or "nothing"))
         if word:
             raise getattr(errors, word)(f"{self.ctx.connection} says {word}")
         yield Page(items=())
@@ -66,7 +66,7 @@ from = "closed"
 #: What Airflow's environment says about the two connections.
 CONNECTIONS = {
     "AIRFLOW_CONN_SHOP": '{"conn_type": "probe"}',
-    "AIRFLOW_CONN_CLOSED": '{"conn_type": "probe", "password": "AuthError"}',
+    "AIRFLOW_CONN_CLOSED": '{"conn_type": "probe", "login": "AuthError", "password": "sesame-open"}',
 }
 
 
