@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from comptoir.store import schema
+from comptoir.store import embedded, schema
 from comptoir.store.embedded import EmbeddedServer
 
 from tests.support.merchant import CONFIG, Merchant
@@ -20,10 +20,12 @@ _NUMBER = itertools.count(1)
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
     """The embedded server with a migrated template database."""
-    with EmbeddedServer.acquire(tmp_path_factory.mktemp("store")) as held:
+    home = tmp_path_factory.mktemp("store")
+    with EmbeddedServer.acquire(home) as held:
         held.ensure_database("template_comptoir")
         schema.upgrade(held.url("template_comptoir"))
         yield held
+    embedded.remove(home)
 
 
 @pytest.fixture
