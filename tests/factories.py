@@ -159,8 +159,9 @@ def order(
     """A paid order of the channel `web`; `paid` is what the payment brought (default: the total)."""
     parts = [line("100.00", sku="TSHIRT-M", name="T-shirt taille M")] if lines is None else list(lines)
     numbered = [p.model_copy(update={"external_id": f"L{n}", "position": n}) for n, p in enumerate(parts, 1)]
-    owed = _sum(p.tax for p in (*numbered, *charges))
-    whole = _sum(p.net for p in (*numbered, *charges)) + owed if total is None else _d(total)
+    priced: list[OrderLine | Charge] = [*numbered, *charges]
+    owed = _sum(p.tax for p in priced)
+    whole = _sum(p.net for p in priced) + owed if total is None else _d(total)
     is_paid = state in (PaymentState.PAID, PaymentState.PARTLY_REFUNDED, PaymentState.REFUNDED)
     brought = whole if paid is None else _d(paid)
     at = datetime(2026, 9, 15, 8, 30, tzinfo=UTC)
@@ -226,7 +227,8 @@ def refund(
     **over: Any,
 ) -> Refund:
     """Money given back on an order; without `amount` the sum of its lines and charges."""
-    whole = _sum(p.net + p.tax for p in (*lines, *charges)) if amount is None else _d(amount)
+    priced: list[RefundLine | Charge] = [*lines, *charges]
+    whole = _sum(p.net + p.tax for p in priced) if amount is None else _d(amount)
     fields: dict[str, Any] = {
         "external_id": number,
         "order_id": of.external_id,

@@ -43,9 +43,7 @@ class EbpConfig(ConnectorConfig):
     # Documents (gescom-interfaces §2.3)
     document_prefix: str = Field(default="{CHANNEL}-", description="Before the shop's order number")
     credit_note_prefix: str = Field(default="{CHANNEL}-AV", description="Before the refund's number")
-    default_item: ItemCode | None = Field(
-        default="DIVERS", description="For lines without SKU; none: refused"
-    )
+    default_item: ItemCode | None = Field(default="DIVERS", description="For lines without SKU; none: refused")
     shipping_as: Annotated[str, StringConstraints(pattern="^(header|item)$")] = "header"
     shipping_item: ItemCode = "PORT"
     fee_item: ItemCode = "FRAIS"
@@ -61,16 +59,13 @@ class EbpConfig(ConnectorConfig):
             "cash": "ESP",
             "direct_debit": "PRLV",
         },
-        description="The shop's method, else the neutral word -> EBP's settlement code (at most 6 "
-        "characters)",
+        description="The shop's method, else the neutral word -> EBP's settlement code (at most 6 characters)",
     )
     territorialities: dict[Word, str] = Field(
         default_factory=dict,
         description="oss, ioss, intra_eu, export -> EBP's Territorialité; unset: such orders are refused",
     )
-    columns: tuple[str, ...] = Field(
-        default=(), description="Captions of the order file; empty: all that we know"
-    )
+    columns: tuple[str, ...] = Field(default=(), description="Captions of the order file; empty: all that we know")
 
     # Customers
     customer_prefix: str | None = Field(default=None, pattern=r"^[A-Z0-9]{0,7}[A-Z]$")

@@ -41,9 +41,7 @@ _STEMS = {EntityName.ORDER: "COMMANDES", EntityName.REFUND: "AVOIRS", EntityName
 class _Rendered:
     """A record that can be written: what it is called, what its receipt remembers, and itself."""
 
-    def __init__(
-        self, name: str, amount: Decimal, facts: Mapping[str, Any], remarks: Remarks, part: Any
-    ) -> None:
+    def __init__(self, name: str, amount: Decimal, facts: Mapping[str, Any], remarks: Remarks, part: Any) -> None:
         self.name = name
         self.amount = amount
         self.facts = facts
@@ -74,7 +72,7 @@ class EbpConnector:
             disk=disk,
         )
         self._ack = self._folder / "ack"
-        self._unfinished: dict[str, str] = {}
+        self._told: dict[str, str] = {}
 
     # -- check ---------------------------------------------------------------------------------------------
 
@@ -84,9 +82,7 @@ class EbpConnector:
             CheckItem(
                 "folder",
                 self._folder.is_dir(),
-                f"{self._config.folder} exists"
-                if self._folder.is_dir()
-                else f"{self._config.folder} does not exist",
+                f"{self._config.folder} exists" if self._folder.is_dir() else f"{self._config.folder} does not exist",
                 None if self._folder.is_dir() else "Mount the share, or create the folder.",
             )
         ]
@@ -120,17 +116,13 @@ class EbpConnector:
             results[op.delivery_id] = PushResult(op.delivery_id, "written", reason=note or None)
         return [results[op.delivery_id] for op in batch.ops]
 
-    def _sort(
-        self, batch: PushBatch, known: Mapping[str, Known]
-    ) -> tuple[dict[str, PushResult], list[PushOp]]:
+    def _sort(self, batch: PushBatch, known: Mapping[str, Known]) -> tuple[dict[str, PushResult], list[PushOp]]:
         """What needs no file (handed over before, or refused for that reason), and the ops that do."""
         results: dict[str, PushResult] = {}
         fresh: dict[str, PushOp] = {}
         for op in batch.ops:
             if op.entity is not batch.entity or op.entity not in self.manifest.entities:
-                raise ContractViolation(
-                    f"{self._ctx.connection}: a batch of {batch.entity} holds a {op.entity}"
-                )
+                raise ContractViolation(f"{self._ctx.connection}: a batch of {batch.entity} holds a {op.entity}")
             earlier = known.get(op.natural_key)
             in_batch = fresh.get(op.natural_key)
             seen = earlier.content_hash if earlier else digest(in_batch.content_hash) if in_batch else None
@@ -191,8 +183,7 @@ class EbpConnector:
                 "rejected",
                 reason=f"{op.natural_key}: the number {record.name} was given to {owner[1]} {owner[0]}",
                 field="number",
-                hint="Set document_prefix and credit_note_prefix of the EBP connection so that channels "
-                "differ.",
+                hint="Set document_prefix and credit_note_prefix of the EBP connection so that channels differ.",
             )
         return kept
 
@@ -220,9 +211,7 @@ class EbpConnector:
             data = documents.document_file(parts, self._config, sign=sign)
             return [Output("import", _STEMS[entity], ".CSV", data)], "document"
         if entity is EntityName.CUSTOMER:
-            return [
-                Output("import", _STEMS[entity], ".CSV", customers.customer_file(parts, self._config))
-            ], "customer"
+            return [Output("import", _STEMS[entity], ".CSV", customers.customer_file(parts, self._config))], "customer"
         return self._books(written), "piece:{file}"
 
     def _books(self, written: Sequence[_Rendered]) -> list[Output]:
@@ -337,6 +326,7 @@ class EbpConnector:
         for path in waiting:
             report = self._read(path)
             if report is not None:
+                self._told[report.name] = report.sha256
                 yield report.name, [ack for _, ack in self._words(report)]
 
     def acknowledged(self, report: str) -> None:
@@ -348,14 +338,14 @@ class EbpConnector:
         if Path(report).name != report or not path.is_file():
             return
         read = self._read(path)
-        if read is None or self._unfinished.get(report) != read.sha256:
+        if read is None or self._told.get(report) != read.sha256:
             return
         with self._ledger.locked():
             for batch, ack in self._words(read):
                 if ack.outcome == "rejected":
                     self._ledger.release(ack.entity.value, ack.natural_key, batch)
             self._file_away(path, "done", read.sha256)
-        self._unfinished.pop(report, None)
+        self._told.pop(report, None)
 
     def _read(self, path: Path) -> reports.Report | None:
         """The report, None when it is refused (and moved away) or still being written."""
@@ -368,18 +358,22 @@ class EbpConnector:
             except reports.UnreadableReport as error:
                 self._refuse_report(path, str(error))
                 return None
-        self._unfinished[path.name] = report.sha256
-        return report
+        return report if report.ended or self._seen_before(path, report.sha256) else None
+
+    def _seen_before(self, path: Path, fingerprint: str) -> bool:
+        """A file without a last line end may still be on its way: it is read when it looks the same twice."""
+        with storage_errors(self._ctx.base_dir, self._ctx.connection):
+            mark = path.with_name(f".{path.name}.seen")
+            if mark.is_file() and mark.read_text("ascii", "replace") == fingerprint:
+                return True
+            self._ledger.disk.replace(mark, fingerprint.encode("ascii"))
+            return False
 
     def _refuse_report(self, path: Path, reason: str) -> None:
-        self._ctx.logger.warning(
-            "%s: the report %s cannot be used: %s", self._ctx.connection, path.name, reason
-        )
+        self._ctx.logger.warning("%s: the report %s cannot be used: %s", self._ctx.connection, path.name, reason)
         stamp = hashlib.sha256(f"{path.name} {path.stat().st_mtime_ns}".encode()).hexdigest()
         target = self._file_away(path, "rejected", stamp)
-        self._ledger.disk.replace(
-            target.with_name(f"{target.name}.reason"), f"{path.name}: {reason}\n".encode()
-        )
+        self._ledger.disk.replace(target.with_name(f"{target.name}.reason"), f"{path.name}: {reason}\n".encode())
 
     def _file_away(self, path: Path, folder: str, fingerprint: str) -> Path:
         """Moves a report into a sub-folder of `ack/`, never over another one."""
@@ -391,6 +385,7 @@ class EbpConnector:
             if final.exists():
                 final = target / f"{path.stem}-{fingerprint[:12]}{path.suffix}"
             self._ledger.disk.move(path, final)
+            self._ledger.disk.remove(path.with_name(f".{path.name}.seen"))
             self._ledger.disk.sync_folder(target)
             self._ledger.disk.sync_folder(self._ack)
             return final

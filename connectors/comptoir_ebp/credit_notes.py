@@ -39,14 +39,10 @@ def refund_document(
         rows += _spread(build, open_amount, gross_by_rate)
     closed = build.close(rows, freight, rate, total)
     if not closed and not freight:
-        raise build.refuse(
-            "it gives nothing back", "amount", "no_lines", "EBP takes no document without a line."
-        )
+        raise build.refuse("it gives nothing back", "amount", "no_lines", "EBP takes no document without a line.")
     header = {
         "Document - Date": f"{day:%d/%m/%Y}",
-        "Document - Notes": build.text(
-            f"Avoir sur commande {words(payload.get('order_document'))}", "note", 250
-        ),
+        "Document - Notes": build.text(f"Avoir sur commande {words(payload.get('order_document'))}", "note", 250),
     }
     return Document(words(payload["number"]), customer, header, closed, freight, rate, total, build.remarks)
 
@@ -54,9 +50,7 @@ def refund_document(
 def _spread(build: Builder, amount: Decimal, gross_by_rate: Mapping[str, str]) -> list[Row]:
     """Rows for an amount without lines: shares per rate, the last takes the rest."""
     item = build.config.default_item
-    shares = [
-        (as_decimal(rate, build.record, "rate"), Decimal(gross)) for rate, gross in gross_by_rate.items()
-    ]
+    shares = [(as_decimal(rate, build.record, "rate"), Decimal(gross)) for rate, gross in gross_by_rate.items()]
     shares = [(rate, gross) for rate, gross in shares if gross > 0]
     whole = sum((gross for _, gross in shares), Decimal(0))
     if not shares or item is None:

@@ -86,9 +86,7 @@ def customer_card(payload: Mapping[str, Any], config: EbpConfig, *, record: str)
         "Client - Nom (contact) (facturation)": text(payload.get("last_name"), "last_name", 60),
         "Client - Prénom (contact) (facturation)": text(payload.get("first_name"), "first_name", 60),
         "Client - Téléphone fixe (facturation)": text(phone, "phone", 20),
-        "Client - E-mail (facturation)": text(
-            words(payload.get("email")) or billing.get("email"), "email", 100
-        ),
+        "Client - E-mail (facturation)": text(words(payload.get("email")) or billing.get("email"), "email", 100),
         "Client - Numéro de TVA intracommunautaire": text(payload.get("vat_id"), "vat_id", 20),
         "Client - Siren": text(payload.get("siren"), "siren", 20),
     }

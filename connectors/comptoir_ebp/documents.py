@@ -149,9 +149,7 @@ class Builder:
         self.remarks = Remarks()
 
     def refuse(self, message: str, path: str, code: str, hint: str) -> RecordRejected:
-        return RecordRejected(
-            f"{self.record}: {message}", record=self.record, field=path, code=code, hint=hint
-        )
+        return RecordRejected(f"{self.record}: {message}", record=self.record, field=path, code=code, hint=hint)
 
     def text(self, value: object, where: str, limit: int | None = None) -> str:
         return cell(value, where, self.remarks, charset=self.config.charset, limit=limit)
@@ -192,10 +190,7 @@ class Builder:
             return [(net, Decimal(0))]
         if len(taxes) == 1:
             return [(net, self.amount(taxes[0].get("rate"), f"{path}.taxes[1].rate"))]
-        rated = [
-            (cents(self.amount(t.get("base"), f"{path}.taxes")), self.amount(t.get("rate"), path))
-            for t in taxes
-        ]
+        rated = [(cents(self.amount(t.get("base"), f"{path}.taxes")), self.amount(t.get("rate"), path)) for t in taxes]
         if sum((base for base, _ in rated), Decimal(0)) != net:
             raise self.refuse(
                 f"{path} carries several taxes whose bases do not add up to its net amount",
@@ -215,13 +210,10 @@ class Builder:
                     f"{path} has no SKU",
                     f"{path}.sku",
                     "no_sku",
-                    "Give the item a SKU in the shop, or set default_item of the EBP connection (such as "
-                    "DIVERS).",
+                    "Give the item a SKU in the shop, or set default_item of the EBP connection (such as DIVERS).",
                 )
             quantity = self.amount(line.get("quantity"), f"{path}.quantity")
-            rows += self._rows(
-                self.code(sku, f"{path}.sku", 40), line, path, words(line.get("name")), quantity
-            )
+            rows += self._rows(self.code(sku, f"{path}.sku", 40), line, path, words(line.get("name")), quantity)
         return rows
 
     def charge_rows(self, charges: Sequence[Mapping[str, Any]]) -> list[Row]:
@@ -233,9 +225,7 @@ class Builder:
             rows += self._rows(item, charge, f"charges[{number}]", words(charge.get("label")), Decimal(1))
         return rows
 
-    def _rows(
-        self, item: str, part: Mapping[str, Any], path: str, label: str, quantity: Decimal
-    ) -> list[Row]:
+    def _rows(self, item: str, part: Mapping[str, Any], path: str, label: str, quantity: Decimal) -> list[Row]:
         portions = self.portions(part, path)
         if quantity == 0 and not any(net for net, _ in portions):
             return []
@@ -309,8 +299,7 @@ class Builder:
                 f"it is in {given or 'no currency'} and the EBP folder in {company}",
                 "currency",
                 "currency",
-                "EBP's import file has no currency column. Book this channel through the hub, or leave it "
-                "out.",
+                "EBP's import file has no currency column. Book this channel through the hub, or leave it out.",
             )
 
     def territory(self) -> str:
@@ -404,9 +393,7 @@ class Builder:
         return {f"Document - Nom (adresse) {_L}": name, **self.address(shipping, _L, "shipping")}
 
 
-def order_document(
-    payload: Mapping[str, Any], config: EbpConfig, *, company_currency: str, record: str
-) -> Document:
+def order_document(payload: Mapping[str, Any], config: EbpConfig, *, company_currency: str, record: str) -> Document:
     """The document of an order (payload of `mappings/ebp/order.out.yaml`).
 
     Raises RecordRejected, naming record, field and the setting to change: currency other than the company's,

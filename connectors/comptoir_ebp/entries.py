@@ -61,9 +61,7 @@ class Entry:
         return sum((r.amount for r in self.rows if r.side == "D"), Decimal("0.00"))
 
 
-def journal_entry(
-    payload: Mapping[str, Any], config: EbpConfig, *, company_currency: str, record: str
-) -> Entry:
+def journal_entry(payload: Mapping[str, Any], config: EbpConfig, *, company_currency: str, record: str) -> Entry:
     """The entry of a payload of `mappings/ebp/journal_entry.out.yaml`.
 
     Raises RecordRejected, naming record and field: account too long or not of the chart, journal too long,
@@ -75,9 +73,7 @@ def journal_entry(
         return RecordRejected(f"{record}: {message}", record=record, field=path, code=code, hint=hint)
 
     if words(payload.get("currency")) != company_currency:
-        raise refuse(
-            "it is not in the company's currency", "currency", "currency", "EBP's entry file has none."
-        )
+        raise refuse("it is not in the company's currency", "currency", "currency", "EBP's entry file has none.")
     journal = words(payload.get("journal")).upper()
     if not re.fullmatch(r"[A-Z0-9]{1,4}", journal):
         raise refuse(
@@ -108,18 +104,14 @@ def journal_entry(
             )
         side = words(line.get("side"))
         if side not in ("D", "C"):
-            raise refuse(
-                f"the side {side!r} is neither D nor C", f"{path}.side", "side", "Check the mapping."
-            )
+            raise refuse(f"the side {side!r} is neither D nor C", f"{path}.side", "side", "Check the mapping.")
         balance += amount if side == "D" else -amount
         due = line.get("due_on")
         name = words(line.get("third_party_label")) if words(line.get("third_party")) else ""
         rows.append(
             EntryRow(
                 account,
-                label_of_entry(
-                    name or words(line.get("account_label")), f"{path}.account_label", remarks, 60
-                ),
+                label_of_entry(name or words(line.get("account_label")), f"{path}.account_label", remarks, 60),
                 label_of_entry(
                     words(line.get("label")) or words(payload.get("label")),
                     f"{path}.label",
@@ -193,9 +185,7 @@ def comptes_file(entries: Sequence[Entry], config: EbpConfig) -> bytes:
     for entry in entries:
         for row in entry.rows:
             titles.setdefault(row.account, row.account_label or row.account)
-    return ("".join(f"{account},{title}{',' * 8}\r\n" for account, title in titles.items())).encode(
-        config.charset
-    )
+    return ("".join(f"{account},{title}{',' * 8}\r\n" for account, title in titles.items())).encode(config.charset)
 
 
 def check_ecritures(

@@ -67,9 +67,7 @@ def _prefix(prefix: str | None, channel: str) -> str:
     return name + "C"
 
 
-def customer_code(
-    prefix: str | None, channel: str, customer_id: str | None, email: str | None, order_id: str
-) -> str:
+def customer_code(prefix: str | None, channel: str, customer_id: str | None, email: str | None, order_id: str) -> str:
     """EBP's code of the buyer of an order: at most 20 capitals and digits.
 
     Registered customers are `<PREFIX><id>`; a guest with an e-mail address gets a stable alias of it (G and
@@ -89,18 +87,12 @@ def customer_code(
 
 def _tail(identifier: str, mark: str) -> str:
     """Digits as they are, anything else by its hash."""
-    if (
-        identifier.isascii()
-        and identifier.isdigit()
-        and len(identifier) <= CUSTOMER_CODE_LENGTH - _LONGEST_PREFIX - 1
-    ):
+    if identifier.isascii() and identifier.isdigit() and len(identifier) <= CUSTOMER_CODE_LENGTH - _LONGEST_PREFIX - 1:
         return identifier
     return mark + short_hash(identifier, 10)
 
 
-def customer_card_code(
-    prefix: str | None, channel: str, account: Any, external_id: str, email: str | None
-) -> str:
+def customer_card_code(prefix: str | None, channel: str, account: Any, external_id: str, email: str | None) -> str:
     """The same code for a customer card, so that orders and cards meet; `account` is b2c, b2b or guest."""
     registered = str(account) != "guest"
     return customer_code(prefix, channel, external_id if registered else None, email, external_id)

@@ -328,9 +328,7 @@ class Ledger:
                 for name, output in zip(names, handover.outputs, strict=True)
             ],
             "totals": dict(handover.totals),
-            "records": [
-                {"key": r.key, "hash": r.content_hash, "name": r.name, **r.facts} for r in handover.records
-            ],
+            "records": [{"key": r.key, "hash": r.content_hash, "name": r.name, **r.facts} for r in handover.records],
         }
 
     def _index_lines(self, receipt: Mapping[str, Any]) -> bytes:
@@ -424,6 +422,4 @@ class Ledger:
                 self._write_receipt(receipt)
 
     def _write_receipt(self, receipt: dict[str, Any]) -> None:
-        self.disk.replace(
-            self._receipt_path(receipt["batch"]), orjson.dumps(receipt, option=orjson.OPT_INDENT_2)
-        )
+        self.disk.replace(self._receipt_path(receipt["batch"]), orjson.dumps(receipt, option=orjson.OPT_INDENT_2))

@@ -38,7 +38,7 @@ __all__ = [
 
 NUMBER, REFERENCE = "Document - Numéro du document", "Document - Référence"
 IMPORT_COLUMNS = ("Import - Fichier", "Import - Document", "Import - Résultat", "Import - Motif")
-_IMPORTED = re.compile(r"Document\s+import[ée]\s+n\s*[°º]?\s*(\S.*)$", re.IGNORECASE)
+_IMPORTED = re.compile(r"Document\s+import[ée]\s+n\s*[°º]?\s*([^\s°º].*)$", re.IGNORECASE)
 _LONGEST_ROW = 20_000
 
 
@@ -66,11 +66,12 @@ class ImportRow:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a file says, and the fingerprint of what was read."""
+    """What a file says, the fingerprint of what was read, and whether its last line is ended."""
 
     name: str
     sha256: str
     rows: tuple[ListedDocument | ImportRow, ...]
+    ended: bool
 
 
 def reports_in(folder: Path) -> list[Path]:
@@ -109,12 +110,8 @@ def read_report(path: Path, *, charset: str, max_bytes: int) -> Report:
     except UnicodeDecodeError as error:
         raise UnreadableReport(f"it is not {charset} text (byte {error.start})") from None
     rows = tuple(_rows(text, charset))
-    return Report(path.name, hashlib.sha256(data).hexdigest(), rows)
-
-
-def is_whole(data_end: bytes) -> bool:
-    """Whether the last line is ended: a file that is still being copied usually is not."""
-    return data_end.endswith((b"\n", b"\r"))
+    ended = data.endswith((b"\n", b"\r"))
+    return Report(path.name, hashlib.sha256(data).hexdigest(), rows, ended)
 
 
 def _rows(text: str, charset: str) -> Iterator[ListedDocument | ImportRow]:
@@ -162,7 +159,5 @@ def _import_rows(reader: Iterator[list[str]], header: list[str]) -> Iterator[Imp
         file, name, result, reason = (row[p] for p in positions)
         word = "".join(c for c in unicodedata.normalize("NFKD", result.upper()) if c.isalpha())
         if word not in ("IMPORTE", "REFUSE") or not name:
-            raise UnreadableReport(
-                f"line {line}: the result must be IMPORTE or REFUSE and the document named"
-            )
+            raise UnreadableReport(f"line {line}: the result must be IMPORTE or REFUSE and the document named")
         yield ImportRow(file, name, word == "IMPORTE", reason)

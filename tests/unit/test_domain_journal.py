@@ -18,9 +18,11 @@ from comptoir.model.item import ItemKind
 from comptoir.model.money import CollectedBy, TaxScheme
 from comptoir.model.order import (
     Buyer,
+    Charge,
     ChargeKind,
     FulfilmentState,
     HoldReason,
+    OrderLine,
     Payment,
     PaymentMethod,
     PaymentState,
@@ -352,7 +354,7 @@ def test_wrong_settings_are_refused(settings_: dict[str, Any], words: str) -> No
 
 amounts = st.decimals(min_value="0.01", max_value="5000", places=2)
 rates = st.sampled_from(["20", "10", "5.5", "2.1"])
-order_lines = st.lists(st.builds(lambda net, rate: make.line(net, rate), amounts, rates), min_size=1, max_size=8)
+order_lines = st.lists(st.builds(make.line, amounts, rates), min_size=1, max_size=8)
 order_charges = st.lists(
     st.builds(
         lambda net, rate, kind, sign: make.charge(net * sign, rate, kind=kind),
@@ -369,7 +371,8 @@ off_by = st.sampled_from(["0.00", "0.00", "0.01", "-0.01", "0.05", "-0.05"]).map
 @st.composite
 def orders(draw: st.DrawFn) -> SalesOrder:
     lines, charges = draw(order_lines), draw(order_charges)
-    whole = sum((p.net + p.tax for p in (*lines, *charges)), D(0)) + draw(off_by)
+    priced: list[OrderLine | Charge] = [*lines, *charges]
+    whole = sum((p.net + p.tax for p in priced), D(0)) + draw(off_by)
     if whole <= D("0.10"):
         charges = []
         whole = sum((p.net + p.tax for p in lines), D(0))
@@ -411,7 +414,8 @@ def test_sold_paid_and_given_back_leaves_nothing(order: SalesOrder, cuts: list[i
 def test_vat_is_the_shops_own(order: SalesOrder) -> None:
     sale = entries(order)[0]
     booked = sum((x.amount if x.side is Side.CREDIT else -x.amount) for x in sale.lines if x.account.startswith("4457"))
-    assert booked == sum((p.tax for p in (*order.lines, *order.charges)), D(0))
+    priced: list[OrderLine | Charge] = [*order.lines, *order.charges]
+    assert booked == sum((p.tax for p in priced), D(0))
 
 
 # -- corrections --------------------------------------------------------------------------------------------------
