@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
-from comptoir.errors import OutcomeUnknown, TransientError
+from comptoir.errors import ConfigError, OutcomeUnknown, TransientError
 from comptoir.model.ids import uuid7_from
 from comptoir.sdk.ports import HttpRequest, HttpResponse
 
@@ -103,16 +103,25 @@ class ThreadTasks:
 
 
 class SystemTransport:
-    """HTTP by `requests`: one session a thread, no redirects, no cookies kept, bounded answers."""
+    """HTTP by `requests`: one session a thread, no redirects, no cookies kept, answers bounded in size and time."""
 
     def __init__(self) -> None:
         self._local = threading.local()
 
     def send(self, request: HttpRequest, *, timeout: float, max_bytes: int) -> HttpResponse:
-        """Sends one request and reads its whole answer; see `comptoir.sdk.ports.Transport` for the errors."""
+        """Sends one request and reads its whole answer; see `comptoir.sdk.ports.Transport` for the errors.
+
+        ConfigError when the address is none. `timeout` bounds the whole call, however slowly the answer drips.
+        """
         import requests
+        import urllib3
 
         session = self._session()
+        try:
+            proxies = requests.utils.get_environ_proxies(request.url)
+        except ValueError as e:
+            raise ConfigError(f"the request cannot be sent: {_short(e)}", code="bad_address") from None
+        deadline = time.monotonic() + timeout
         try:
             with session.request(
                 request.method,
@@ -122,51 +131,70 @@ class SystemTransport:
                 timeout=(min(10.0, timeout), timeout),
                 allow_redirects=False,
                 stream=True,
+                proxies=proxies,
             ) as response:
-                body = _bounded(response, max_bytes)
+                body = _bounded(response, max_bytes, deadline)
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 return HttpResponse(response.status_code, headers, body)
-        except (
-            requests.exceptions.ConnectTimeout,
-            requests.exceptions.SSLError,
-            requests.exceptions.ProxyError,
-        ) as e:
+        except (requests.exceptions.ConnectTimeout, requests.exceptions.ProxyError) as e:
             raise TransientError(f"no connection: {_short(e)}", code="no_connection") from None
+        except requests.exceptions.SSLError as e:
+            # A refused handshake or certificate comes before the request; a broken stream may come after it.
+            kind = TransientError if _before_the_request(e) else OutcomeUnknown
+            raise kind(f"no secure connection: {_short(e)}", code="tls") from None
         except requests.exceptions.ConnectionError as e:
             # urllib3 says "Failed to establish" when nothing was sent; anything else may have arrived.
             kind = TransientError if "Failed to establish" in str(e) or "NameResolution" in str(e) else OutcomeUnknown
             raise kind(f"the connection failed: {_short(e)}", code="no_connection") from None
-        except (requests.exceptions.Timeout, requests.exceptions.RequestException) as e:
+        except (
+            requests.exceptions.InvalidURL,
+            requests.exceptions.MissingSchema,
+            requests.exceptions.InvalidSchema,
+            requests.exceptions.InvalidHeader,
+            UnicodeError,
+        ) as e:
+            raise ConfigError(f"the request cannot be sent: {_short(e)}", code="bad_address") from None
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as e:
             raise OutcomeUnknown(f"the answer did not arrive whole: {_short(e)}", code="answer_lost") from None
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
-            from urllib.request import getproxies
+            from http.cookiejar import DefaultCookiePolicy
 
             import requests
 
             session = requests.Session()
             # A .netrc would replace our own Authorization header, so the environment is read by hand.
             session.trust_env = False
-            session.proxies = getproxies()
             session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
             session.headers["User-Agent"] = "comptoir"
+            session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
             self._local.session = session
         return session
 
 
-def _bounded(response: requests.Response, max_bytes: int) -> bytes:
+def _before_the_request(error: Exception) -> bool:
+    words = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "HANDSHAKE_FAILURE", "doesn't match", "TLSV1_ALERT")
+    return any(word in str(error) for word in words)
+
+
+def _bounded(response: requests.Response, max_bytes: int, deadline: float) -> bytes:
+    """The whole body; OutcomeUnknown when it is too large or too slow (the remote did get the request)."""
     declared = response.headers.get("Content-Length", "")
-    if declared.isdigit() and int(declared) > max_bytes:
-        raise TransientError(f"the answer is larger than {max_bytes} bytes", code="too_large")
-    parts, size = [], 0
-    for part in response.iter_content(256 * 1024):
-        size += len(part)
-        if size > max_bytes:
-            raise TransientError(f"the answer is larger than {max_bytes} bytes", code="too_large")
+    announced = int(declared[:18]) if declared.isdecimal() else 0
+    received = 0
+    parts: list[bytes] = []
+    while max(announced, received) <= max_bytes:
+        # read1 comes back with each piece that has arrived, so that the deadline is seen however slowly they come.
+        part = response.raw.read1(256 * 1024, decode_content=True)
+        if not part:
+            return b"".join(parts)
         parts.append(part)
-    return b"".join(parts)
+        received += len(part)
+        if time.monotonic() > deadline:
+            raise OutcomeUnknown("the answer did not arrive whole: it was too slow", code="answer_lost")
+    raise OutcomeUnknown(f"the answer is larger than {max_bytes} bytes", code="too_large")
 
 
 def _short(error: Exception) -> str:

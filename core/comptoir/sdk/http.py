@@ -4,11 +4,12 @@ What lands where (a connector adds its own cases in its `client.py`):
 
 | answer | error |
 |---|---|
-| no connection, cut body, 5xx, HTML or nothing where JSON was asked | `TransientError` (read: retried) |
+| no connection, cut body, 408, 5xx, HTML or nothing where JSON was asked | `TransientError` (read: retried) |
 | 429 | `RateLimited` with Retry-After (read: waits that long, bounded) |
 | 401, 403 | `AuthError` |
 | other 4xx | `RecordRejected` with the remote's own words |
-| a write whose answer was lost | `OutcomeUnknown`, never repeated here |
+| a redirect | `AuthError` with code `redirect`: credentials are not sent on |
+| a write with its answer lost, cut, too large, no JSON, 408 or 5xx | `OutcomeUnknown`, never repeated here |
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import orjson
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
@@ -42,11 +43,14 @@ _SECRET_PARAMETERS = re.compile(
     re.I,
 )
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
+#: A server that asks for a longer pause than a day is wrong about it.
+_LONGEST_PAUSE = 86_400.0
 
 
 def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
     """The text without credentials: known secret values and credential-like URL parameters become ***."""
-    for secret in secrets:
+    # The longest first, so that no tail is left of a secret that begins with another one.
+    for secret in sorted({*secrets, *(quote(s, safe="") for s in secrets)}, key=len, reverse=True):
         if len(secret) >= 4:
             text = text.replace(secret, "***")
     return _SECRET_PARAMETERS.sub(r"\1***", text)
@@ -107,9 +111,7 @@ class HttpClient:
             sign=sign,
         )
 
-    def get_json(
-        self, url: str, *, headers: Mapping[str, str] | None = None
-    ) -> tuple[Any, Mapping[str, str]]:
+    def get_json(self, url: str, *, headers: Mapping[str, str] | None = None) -> tuple[Any, Mapping[str, str]]:
         """The decoded JSON body and the answer's headers (lower-case names); safe to repeat, so it is retried."""
         return self._with_retries(lambda: self._json("GET", url, headers or {}, None))
 
@@ -151,16 +153,15 @@ class HttpClient:
             url, headers = self._sign(method, url, headers)
         request = HttpRequest(method, url, {"Accept": "application/json", **headers}, body, self._secrets)
         try:
-            response = self._transport.send(
-                request, timeout=self._limits.timeout, max_bytes=self._limits.max_bytes
-            )
+            response = self._transport.send(request, timeout=self._limits.timeout, max_bytes=self._limits.max_bytes)
         except ComptoirError as error:
             error.connection = self._connection
             error.message = f"{self._connection}: {redact(error.message, self._secrets)}"
+            error.args = (error.message,)
+            error.hint = error.hint and redact(error.hint, self._secrets)
             if isinstance(error, OutcomeUnknown) and method in _READS:
-                raise TransientError(
-                    error.message, hint=error.hint, connection=self._connection, code="answer_lost"
-                ) from None
+                code = "answer_lost" if error.code == OutcomeUnknown.code else error.code
+                raise TransientError(error.message, hint=error.hint, connection=self._connection, code=code) from None
             raise error from None
         _log.debug("%s %s -> %s", method, self._where(url), response.status)
         if response.status >= 300:
@@ -171,8 +172,8 @@ class HttpClient:
 
     def _refusal(self, method: str, url: str, response: HttpResponse) -> ComptoirError:
         where, status = self._where(url), response.status
-        words = _remote_words(response.body)
-        said = f": {redact(words, self._secrets)}" if words else ""
+        words = redact(_remote_words(response.body), self._secrets)[:300]
+        said = f": {words}" if words else ""
         who = self._connection
         if status in (401, 403):
             return AuthError(
@@ -187,7 +188,8 @@ class HttpClient:
                 connection=who,
             )
         if status in (408, 425) or status >= 500:
-            if method in _READS or status in (425, 503):
+            # 503 too: a cache before the shop says it when the shop was slow, and the write may have been done.
+            if method in _READS or status == 425:
                 return TransientError(f"{who}: {where} failed with status {status}{said}", connection=who)
             return OutcomeUnknown(f"{who}: {where} failed with status {status}{said}", connection=who)
         if 300 <= status < 400:
@@ -204,9 +206,7 @@ class HttpClient:
             code=f"http_{status}",
         )
 
-    def _with_retries(
-        self, call: Callable[[], tuple[Any, Mapping[str, str]]]
-    ) -> tuple[Any, Mapping[str, str]]:
+    def _with_retries(self, call: Callable[[], tuple[Any, Mapping[str, str]]]) -> tuple[Any, Mapping[str, str]]:
         retrying = Retrying(
             stop=stop_after_attempt(self._limits.tries),
             wait=self._wait,
@@ -233,20 +233,20 @@ class HttpClient:
         """Retry-After is seconds or an HTTP date (RFC 9110, section 10.2.3)."""
         if not value:
             return None
-        if value.strip().isdigit():
-            return float(value)
+        if value.isascii() and value.strip().isdigit():
+            return min(float(value), _LONGEST_PAUSE)
         try:
             moment = email.utils.parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, TypeError, IndexError, OverflowError):
             return None
         if moment.tzinfo is None:
             return None
-        return max(0.0, (moment - self._clock.now()).total_seconds())
+        return min(max(0.0, (moment - self._clock.now()).total_seconds()), _LONGEST_PAUSE)
 
     def _where(self, url: str) -> str:
-        """Address without query, where credentials may stand."""
+        """Address without user and query, where credentials stand."""
         parts = urlsplit(url)
-        return f"{parts.scheme}://{parts.hostname}{':' + str(parts.port) if parts.port else ''}{parts.path}"
+        return redact(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}", self._secrets)
 
 
 def _remote_facts(response: HttpResponse) -> dict[str, str]:
@@ -264,7 +264,7 @@ def _remote_facts(response: HttpResponse) -> dict[str, str]:
 
 
 def _remote_words(body: bytes) -> str:
-    """The remote's own message, when its error body has one (bounded)."""
+    """The remote's own message, when its error body has one."""
     try:
         data = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -272,5 +272,5 @@ def _remote_words(body: bytes) -> str:
     if isinstance(data, dict):
         for key in ("message", "error_description", "error", "detail"):
             if isinstance(data.get(key), str):
-                return str(data[key])[:300]
+                return str(data[key])
     return ""

@@ -48,7 +48,11 @@ class HttpRequest:
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
-    secrets: tuple[str, ...] = field(default=(), repr=False)
+    secrets: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        # Query, headers and body carry credentials and personal data.
+        return f"<HttpRequest {self.method} {self.url.partition('?')[0].rpartition('@')[2]}>"
 
 
 @dataclass(frozen=True, slots=True)
