@@ -10,7 +10,8 @@ signs lists and values with `%` wrongly. It serves as an oracle in the tests.
 | what the shop says | error |
 |---|---|
 | 401 `Invalid timestamp.` | `AuthError` that names the difference of the two clocks |
-| 401, 403 | `AuthError` with the shop's words |
+| 401 `Invalid nonce ...` | `TransientError`: somebody on the way sent the request twice |
+| other 401, 403 | `AuthError` with the shop's words |
 | 404 `rest_no_route` | `ConfigError`: no WooCommerce REST API at that address |
 | 400 about the parameter `status` | `ConfigError`: the setting `statuses` |
 | 400 to another list request | `ContractViolation`: we asked for something that this shop does not know |
@@ -37,6 +38,7 @@ from comptoir.sdk import (
     ContractViolation,
     Random,
     RecordRejected,
+    TransientError,
 )
 from comptoir_woocommerce.config import ShopAccess, WooCommerceConfig, shop_access
 
@@ -114,6 +116,13 @@ def translate(error: ComptoirError, *, clock: Clock, listing: bool) -> ComptoirE
             code="clock_skew",
             hint="OAuth allows 15 minutes. Set the clock of this machine or of the shop (NTP), or use https.",
             connection=who,
+        )
+    elif isinstance(error, AuthError) and "nonce has already been used" in error.message:
+        found = TransientError(
+            error.message,
+            hint="A proxy in front of the shop sent a request twice. Nothing is wrong with the keys.",
+            connection=who,
+            code="repeated_request",
         )
     elif code == "rest_no_route":
         found = ConfigError(

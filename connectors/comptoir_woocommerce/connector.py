@@ -134,7 +134,7 @@ class WooCommerceConnector:
         for order in orders:
             items.append(RawItem(EntityName.ORDER, str(order["id"]), order, _gmt(order.get("date_modified_gmt"))))
             if order.get("refunds"):
-                parent = _order_facts(order)
+                parent = order_facts(order)
                 items += [
                     RawItem(
                         EntityName.REFUND,
@@ -288,7 +288,7 @@ def _gmt(value: Any) -> datetime | None:
         return None
 
 
-def _order_facts(order: Mapping[str, Any]) -> dict[str, Any]:
+def order_facts(order: Mapping[str, Any]) -> dict[str, Any]:
     """What a refund needs to know of its order: no name, no address, only what decides on money and tax."""
     facts = {name: order.get(name) for name in _ORDER_FACTS}
     facts["billing"] = {"country": (order.get("billing") or {}).get("country")}

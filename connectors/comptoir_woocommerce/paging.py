@@ -22,6 +22,11 @@ __all__ = ["PAGE_ROWS", "Batch", "Fetch", "ListReader"]
 #: What WooCommerce allows at most.
 PAGE_ROWS = 100
 _STRIDE = PAGE_ROWS - 1
+#: The first correction is small: a list rarely moves by more between two pages, and the rest of the page is new.
+_STEP_BACK = 10
+#: A whole page may return by chance only when as many rows as it holds came in before it. Small pages may.
+_TELLING_ROWS = 50
+_SMALL_REPEATS = 3
 _SHORT_PAGE_TRIES = 3
 _REPAIRS = 50
 
@@ -77,7 +82,7 @@ class ListReader:
         pages = _Ahead(self._page, tasks, width)
         page = self._page(offset)
         repairs, furthest, idle = 0, -1, 0
-        seen: set[int] = set()
+        seen: dict[int, int] = {}
         while True:
             joined = self._joined(page, after_id)
             if joined is not page:
@@ -87,17 +92,7 @@ class ListReader:
                 pages.forget()
                 page = joined
             elif page.offset > furthest and len(page.ids) > 1:
-                fingerprint = hash(page.ids)
-                if fingerprint not in seen:
-                    seen.add(fingerprint)
-                else:
-                    raise ContractViolation(
-                        f"{self._what}: the rows at offset {page.offset} were given before, as a whole page",
-                        hint="The shop, a plugin or a cache of it ignores `offset`; nothing beyond the first page "
-                        "can be read.",
-                        connection=self._connection,
-                        code="repeated_page",
-                    )
+                self._count_repeats(page, seen)
             furthest = max(furthest, page.offset)
             new = [row for row, number in zip(page.rows, page.ids, strict=True) if number > after_id]
             if new:
@@ -111,6 +106,18 @@ class ListReader:
             elif idle > _REPAIRS:
                 raise self._restless(idle)
             page = pages.after(page)
+
+    def _count_repeats(self, page: _Page, seen: dict[int, int]) -> None:
+        fingerprint = hash(page.ids)
+        times = seen.get(fingerprint, 0)
+        seen[fingerprint] = times + 1
+        if times >= (1 if len(page.ids) >= _TELLING_ROWS else _SMALL_REPEATS):
+            raise ContractViolation(
+                f"{self._what}: the rows at offset {page.offset} were given before, as a whole page",
+                hint="The shop, a plugin or a cache of it ignores `offset`; nothing beyond the first page can be read.",
+                connection=self._connection,
+                code="repeated_page",
+            )
 
     def _restless(self, count: int) -> TransientError:
         return TransientError(
@@ -128,7 +135,7 @@ class ListReader:
 
     def _joined(self, page: _Page, after_id: int) -> _Page:
         """The page itself when nothing can lie between `after_id` and it, else an earlier one that joins."""
-        step = _STRIDE
+        step = _STEP_BACK
         while page.offset > 0 and (not page.ids or page.ids[0] > after_id):
             back = max(0, page.offset - step)
             _log.info("%s moved while it was read: offset %d again", self._what, back)

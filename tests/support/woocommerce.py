@@ -5,6 +5,7 @@ Run as a program it writes the golden records of `mappings/woocommerce/` from th
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import random
@@ -43,6 +44,7 @@ CONTEXT: dict[str, Any] = {
     "config.time_zone": None,
 }
 
+_SEEDS = itertools.count(1)
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -118,7 +120,8 @@ def context(
     secret: str = SECRET,
 ) -> ConnectorContext:
     """Everything a connector gets, faked."""
-    clock, chance = clock or ManualClock(), SeededRandom()
+    # A seed of its own each time: two connectors must not share nonces.
+    clock, chance = clock or ManualClock(), SeededRandom(next(_SEEDS))
     return ConnectorContext(
         connection="boutique",
         http=HttpClient(connection="boutique", transport=transport, clock=clock, random=chance),

@@ -251,9 +251,9 @@ class WooCommerceSandbox:
         return self.orders[number]
 
     def variation(self, parent: int, number: int) -> Product:
-        """A variation of that very product; Problem otherwise."""
+        """A variation; Problem when there is none, and on version 11 when it belongs to another product (observed)."""
         found = self.products.get(number)
-        if found is None or found.parent_id != parent:
+        if found is None or not found.parent_id or (self.show.modern and found.parent_id != parent):
             raise Problem(404, "woocommerce_rest_product_variation_invalid_id", "Invalid ID.")
         return found
 
@@ -404,11 +404,11 @@ class WooCommerceSandbox:
 
 
 def _by_name(pairs: list[tuple[str, str]]) -> dict[str, str]:
-    """Values by name; `name[]=a&name[]=b` becomes `a,b`, as WordPress reads a list."""
+    """Values by name, the last one holds; `name[]=a&name[]=b` becomes `a,b`, as WordPress reads a list."""
     found: dict[str, str] = {}
     for name, value in pairs:
         bare = re.sub(r"\[\d*\]$", "", name)
-        found[bare] = f"{found[bare]},{value}" if bare in found else value
+        found[bare] = f"{found[bare]},{value}" if bare in found and bare != name else value
     return found
 
 

@@ -112,7 +112,7 @@ class Writes:
         return 201, shop.show.order(order)
 
     def update_order(self, number: int, body: dict[str, Any]) -> Answer:
-        """PUT orders/#. Meta alone moves the modified date of version 7 only; line changes without new totals never."""
+        """PUT orders/#. Meta alone moves the date of version 11 only; line changes without new totals never."""
         shop = self._shop
         order = shop.slot(number).order(keep=True)
         status = _status(body["status"]) if "status" in body else order.status
@@ -127,8 +127,8 @@ class Writes:
         if body.get("set_paid"):
             self._paid(order)
         lasting = set(body) - {"id", "meta_data", "line_items", "shipping_lines", "fee_lines"}
-        only_meta = "meta_data" in body and not shop.show.modern
-        if lasting or only_meta or shop.rules.totals(order) != before:
+        meta = "meta_data" in body and shop.show.modern
+        if lasting or meta or shop.rules.totals(order) != before:
             order.modified = shop.now
         shop.orders[number].changed()
         return 200, shop.show.order(order)
@@ -415,7 +415,9 @@ class Writes:
             if name in body and not isinstance(body[name], str):
                 raise Problem.parameter(name, f"{name} is not of type string.", "rest_invalid_type", {"param": name})
         sku = body.get("sku")
-        twin = next((p for p in self._shop.products.values() if sku and p.sku == sku and p.id != own), None)
+        others = [p for p in self._shop.products.values() if sku and p.sku == sku and p.id != own]
+        # Version 7 gives the SKU of a product in the trash away, 11 keeps it (observed).
+        twin = next((p for p in others if self._shop.show.modern or p.status != "trash"), None)
         if twin is not None:
             data = {"status": 400, "resource_id": twin.id, "unique_sku": f"{sku}-1"}
             raise Problem(400, "product_invalid_sku", "Invalid or duplicated SKU.", data)
@@ -443,6 +445,9 @@ class Writes:
         shop, mail = self._shop, str(body.get("email", ""))
         if any(c.email == mail for c in shop.customers.values()):
             words = f"An account is already registered with {mail}. Please log in or use a different email address."
+            if not shop.show.modern:
+                link = '<a href="#" class="showlogin">Please log in.</a>'
+                words = f"An account is already registered with your email address. {link}"
             raise Problem(400, "registration-error-email-exists", words)
         number = max(shop.customers, default=0) + 1
         customer = Customer(number, mail, "", "", str(body.get("username") or mail.split("@")[0]), shop.now, shop.now)

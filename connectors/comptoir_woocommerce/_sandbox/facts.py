@@ -1,0 +1,90 @@
+"""What a shop has sold and given back, read from the JSON that it shows: for whoever checks what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import ROUND_HALF_UP, Decimal
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+if TYPE_CHECKING:
+    from comptoir_woocommerce._sandbox.shop import WooCommerceSandbox
+
+__all__ = ["GivenBack", "Sale", "sales"]
+
+_OPEN = ("pending", "failed", "cancelled", "on-hold", "checkout-draft", "trash")
+
+
+@dataclass(frozen=True, slots=True)
+class GivenBack:
+    """A refund. `taxes` is None when the shop says only an amount and the order has several rates."""
+
+    number: str
+    amount: Decimal
+    taxes: Mapping[Decimal, Decimal] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """An order. `taxes` are the shop's own sums per rate, in percent; rate 0 stands for what bears no tax."""
+
+    number: str
+    status: str
+    method: str
+    placed_on: date
+    paid: bool
+    total: Decimal
+    taxes: Mapping[Decimal, Decimal]
+    refunds: Sequence[GivenBack] = field(default_factory=tuple)
+
+
+def sales(shop: WooCommerceSandbox) -> list[Sale]:
+    """Every order that the shop holds, oldest first."""
+    return [_sale(shop, number) for number in sorted(shop.orders)]
+
+
+def _sale(shop: WooCommerceSandbox, number: int) -> Sale:
+    shown = orjson.loads(shop.order_bytes(number))
+    order = shop.order(number)
+    total, taxes = Decimal(shown["total"]), _taxes(shown["tax_lines"])
+    refunds = [
+        _given_back(shop.show.order(order) | {"total": total}, shop.show.refund(order, refund), taxes)
+        for refund in order.refunds
+    ]
+    return Sale(
+        number=str(shown["number"]),
+        status=shown["status"],
+        method=shown["payment_method"],
+        placed_on=date.fromisoformat(shown["date_created"][:10]),
+        # A plugin's state says nothing: then the date of the payment does.
+        paid=shown["date_paid"] is not None and shown["status"] not in _OPEN,
+        total=total,
+        taxes=taxes,
+        refunds=refunds,
+    )
+
+
+def _given_back(order: Mapping[str, Any], refund: Mapping[str, Any], taxes: Mapping[Decimal, Decimal]) -> GivenBack:
+    amount = Decimal(refund["amount"])
+    number = str(refund["id"])
+    if refund["tax_lines"] or refund["line_items"]:
+        return GivenBack(number, amount, {rate: -tax for rate, tax in _taxes(refund["tax_lines"]).items()})
+    if amount == order["total"]:
+        return GivenBack(number, amount, taxes)
+    if len(taxes) == 1:
+        rate = next(iter(taxes))
+        tax = (amount * rate / (100 + rate)).quantize(Decimal("0.01"), ROUND_HALF_UP)
+        return GivenBack(number, amount, {rate: tax})
+    return GivenBack(number, amount, None)
+
+
+def _taxes(lines: Sequence[Mapping[str, Any]]) -> dict[Decimal, Decimal]:
+    found: dict[Decimal, Decimal] = {}
+    for line in lines:
+        rate = Decimal(str(line["rate_percent"])).normalize()
+        tax = Decimal(line["tax_total"]) + Decimal(line["shipping_tax_total"])
+        found[rate] = found.get(rate, Decimal("0.00")) + tax
+    return found
