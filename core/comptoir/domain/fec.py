@@ -147,6 +147,8 @@ def _clean(text: str) -> str:
     """One line without separators; a text that a spreadsheet would take for a formula loses its first
     characters.
     """
+    if text.isprintable() and "|" not in text and "  " not in text and text[:1] not in "=+@- " and text[-1:] != " ":
+        return text  # nearly all of them
     flat = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") or c == "|" else c for c in text)
     return re.sub(r" {2,}", " ", flat).strip().lstrip("=+@-").strip()
 
