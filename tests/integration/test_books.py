@@ -10,6 +10,7 @@ import pytest
 from comptoir.app.export import export_fec
 from comptoir.domain.fec import check_fec
 from comptoir.model.refs import EntityName, RunState
+
 from tests.support.merchant import SELF_CONFIG, Merchant, request_json, simple_order
 
 

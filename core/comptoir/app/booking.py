@@ -15,12 +15,20 @@ __all__ = ["check_booking"]
 
 
 def check_booking(settings: Settings, file: ConfigFile, manifests: Mapping[str, Manifest]) -> None:
-    """Raises ConfigError with line and key when a sale would be booked twice."""
+    """Raises ConfigError with line and key when a sale would be booked twice, or by one who cannot."""
+    for channel, connection in settings.connections.items():
+        if connection.invoicing not in (None, "self", "hub") and not _books(manifests, connection.invoicing):
+            allowed = ", ".join([*(n for n in settings.connections if _books(manifests, n)), "self", "hub"])
+            raise file.error(
+                ("connections", channel, "invoicing"),
+                f"{connection.invoicing} does not number and book sales; allowed: {allowed}",
+            )
     for name, route in settings.routes.items():
         if route.entity is EntityName.ORDER:
             _orders(settings, file, manifests, name)
         elif route.entity is EntityName.JOURNAL_ENTRY:
             _entries(settings, file, name)
+    _one_ledger(settings, file)
     _twice_the_same(settings, file)
 
 
@@ -74,6 +82,20 @@ def _entries(settings: Settings, file: ConfigFile, name: str) -> None:
         ("routes", name),
         'no connection has `invoicing = "self"` or "hub", so there is nothing the hub could book',
     )
+
+
+def _one_ledger(settings: Settings, file: ConfigFile) -> None:
+    """Entries go to one set of books: a second one would hold every sale again."""
+    taken: tuple[str, str] | None = None
+    for name, route in settings.routes.items():
+        for target in route.targets if route.entity is EntityName.JOURNAL_ENTRY else ():
+            if taken is not None and taken[1] != target:
+                raise file.error(
+                    ("routes", name, "to"),
+                    f"routes.{taken[0]} already gives the journal entries to {taken[1]}: "
+                    f"{target} would book each sale a second time",
+                )
+            taken = taken or (name, target)
 
 
 def _twice_the_same(settings: Settings, file: ConfigFile) -> None:

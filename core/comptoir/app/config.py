@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
+import zoneinfo
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,11 +33,37 @@ from comptoir.model.refs import EntityName
 __all__ = ["CompanySettings", "ConfigFile", "ConnectionSettings", "RouteSettings", "Settings", "load"]
 
 _NAME = re.compile(r"^[a-z][a-z0-9_]{0,39}$")
-_CRON_FIELD = re.compile(r"^[\d*/,\-]+$|^[A-Za-z]{3}([,-][A-Za-z]{3})*$")
+_PRESETS = ("@hourly", "@daily", "@weekly", "@monthly")
+_MONTHS = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split()
+_DAYS = "SUN MON TUE WED THU FRI SAT".split()
+#: Name, smallest and largest value of each cron field, and the words for them.
+_CRON = (
+    ("minute", 0, 59, ()),
+    ("hour", 0, 23, ()),
+    ("day of the month", 1, 31, ()),
+    ("month", 1, 12, _MONTHS),
+    ("day of the week", 0, 7, _DAYS),
+)
 
 
 class _Closed(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+def _zone(name: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("expected an IANA time zone such as Europe/Paris") from None
+    return name
+
+
+def _year_end(text: str) -> str:
+    try:
+        date.fromisoformat(f"2000-{text}")
+    except ValueError:
+        raise ValueError("expected a day as MM-DD such as 12-31") from None
+    return text
 
 
 class CompanySettings(_Closed):
@@ -46,8 +73,10 @@ class CompanySettings(_Closed):
     country: Country
     currency: Currency
     siren: Annotated[str, StringConstraints(pattern=r"^\d{9}$")] | None = None
-    time_zone: str | None = Field(default=None, description="IANA name; Europe/Paris for a French company")
-    year_end: Annotated[str, StringConstraints(pattern=r"^\d{2}-\d{2}$")] = Field(
+    time_zone: Annotated[str, AfterValidator(_zone)] | None = Field(
+        default=None, description="IANA name; Europe/Paris for a French company"
+    )
+    year_end: Annotated[str, AfterValidator(_year_end)] = Field(
         default="12-31", description="Last day of the financial year, MM-DD"
     )
 
@@ -71,12 +100,10 @@ class ConnectionSettings(BaseModel):
     @field_validator("cutover", mode="before")
     @classmethod
     def _date(cls, value: object) -> object:
-        if isinstance(value, str):
-            try:
-                return date.fromisoformat(value)
-            except ValueError:
-                raise ValueError('expected a date such as "2026-01-01"') from None
-        return value
+        try:
+            return date.fromisoformat(value) if isinstance(value, str) else _day(value)
+        except ValueError:
+            raise ValueError('expected a date such as "2026-01-01"') from None
 
     @property
     def own(self) -> dict[str, Any]:
@@ -84,13 +111,45 @@ class ConnectionSettings(BaseModel):
         return dict(self.__pydantic_extra__ or {})
 
 
+def _day(value: object) -> date | None:
+    """A TOML date; a number or a moment is none (pydantic would take it for seconds since 1970)."""
+    if value is None or (isinstance(value, date) and not isinstance(value, datetime)):
+        return value
+    raise ValueError
+
+
 def _cron(text: str) -> str:
-    fields = text.split()
-    if text in ("@hourly", "@daily", "@weekly", "@monthly") or (
-        len(fields) == 5 and all(_CRON_FIELD.match(f) for f in fields)
-    ):
+    if text in _PRESETS:
         return text
-    raise ValueError('expected five cron fields such as "*/5 * * * *", or @hourly, @daily')
+    fields = text.split()
+    if len(fields) != 5:
+        raise ValueError(f'expected five cron fields such as "*/5 * * * *", or {", ".join(_PRESETS)}')
+    for written, (name, low, high, words) in zip(fields, _CRON, strict=True):
+        if not all(_cron_part(part, low, high, words) for part in written.split(",")):
+            raise ValueError(
+                f"{written!r} is no {name} of a cron schedule: expected {low} to {high}, *, a-b, */n or a list of them"
+            )
+    return text
+
+
+def _cron_part(part: str, low: int, high: int, words: Sequence[str]) -> bool:
+    span, slash, step = part.partition("/")
+    if slash and not (step.isdecimal() and 1 <= int(step) <= high):
+        return False
+    if span == "*":
+        return True
+    ends = [_cron_number(end, words) for end in span.split("-")]
+    return (
+        len(ends) <= 2
+        and all(end is not None and low <= end <= high for end in ends)
+        and ends == sorted(ends, key=lambda e: e or 0)
+    )
+
+
+def _cron_number(text: str, words: Sequence[str]) -> int | None:
+    if text.upper() in words:
+        return words.index(text.upper()) + (words[0] == "JAN")
+    return int(text) if text.isdecimal() and len(text) <= 2 else None
 
 
 class RouteSettings(_Closed):
@@ -142,7 +201,8 @@ class ConfigFile:
 def read(path: Path) -> tuple[ConfigFile, dict[str, Any]]:
     """The file and its parsed tables; ConfigError when it is missing or no TOML."""
     try:
-        text = path.read_text(encoding="utf-8")
+        # Windows editors put a byte order mark before the text, which TOML does not know.
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(
             f"there is no {path}",
@@ -155,7 +215,8 @@ def read(path: Path) -> tuple[ConfigFile, dict[str, Any]]:
         return ConfigFile(path, text, key_lines(text)), tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"line (\d+)", str(error))
-        raise ConfigError(f"{path.name}:{found.group(1) if found else 1}: no valid TOML: {error}") from None
+        line = int(found.group(1)) if found else text.rstrip().count("\n") + 1
+        raise ConfigError(f"{path.name}:{line}: no valid TOML: {error}") from None
 
 
 def load(path: Path | str) -> Settings:
@@ -170,6 +231,8 @@ def load_with_file(path: Path) -> tuple[Settings, ConfigFile]:
     """The settings together with the file, for further checks that name lines."""
     file, tables = read(path)
     _no_secrets(file, tables, ())
+    if "path" in tables:
+        raise file.error(("path",), _unknown(("path",)))
     try:
         settings = Settings.model_validate({**tables, "path": path.resolve()})
     except ValidationError as error:
@@ -186,10 +249,12 @@ def _first(file: ConfigFile, error: ValidationError) -> ConfigError:
     if kind == "missing":
         message = "this setting is missing"
     elif kind == "extra_forbidden":
-        message = "unknown setting"
+        message = _unknown(problem["loc"])
     elif kind in ("enum", "literal_error"):
         allowed = problem.get("ctx", {}).get("expected", "")
         message = f"{problem.get('input')!r} is not allowed; allowed: {allowed.replace(' or ', ', ')}"
+    elif kind in ("model_type", "dict_type", "model_attributes_type"):
+        message = f"expected a table of settings, found {problem['input']!r}"
     elif problem.get("input") is not None and not isinstance(problem["input"], (dict, list)):
         message = f"{message} (found {problem['input']!r})"
     more = error.error_count() - 1
@@ -197,20 +262,40 @@ def _first(file: ConfigFile, error: ValidationError) -> ConfigError:
     return file.error(key, message, hint)
 
 
-_SECRET = re.compile(r"(password|secret|passwd|token|api_?key|consumer_key|consumer_secret)$", re.I)
+def _unknown(location: Sequence[int | str]) -> str:
+    """What to say of an unknown setting: those that are allowed at its place."""
+    models: dict[object, type[BaseModel]] = {"company": CompanySettings, "routes": RouteSettings}
+    model = Settings if len(location) == 1 else models.get(location[0])
+    if model is None:
+        return "unknown setting"
+    names = [field.alias or name for name, field in model.model_fields.items() if not field.exclude]
+    return f"unknown setting; allowed: {', '.join(names)}"
+
+
+_SECRET = re.compile(r"(password|secret|passwd|pwd|token|api_?key|consumer_key|passphrase|private_key)$", re.I)
+_SECRET_URL = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 
 
 def _no_secrets(file: ConfigFile, value: Any, path: tuple[str, ...]) -> None:
     if isinstance(value, dict):
         for key, inner in value.items():
-            if _SECRET.search(str(key)) and isinstance(inner, str):
-                raise file.error(
-                    (*path, str(key)),
-                    "secrets do not belong into this file",
-                    "Put it into the Airflow connection of the same name, for instance AIRFLOW_CONN_"
-                    f"{(path[1] if len(path) > 1 else 'NAME').upper()}.",
-                )
+            if _SECRET.search(str(key)) and not isinstance(inner, (dict, list)):
+                raise _secret(file, (*path, str(key)))
             _no_secrets(file, inner, (*path, str(key)))
+    elif isinstance(value, list):
+        for inner in value:
+            _no_secrets(file, inner, path)
+    elif isinstance(value, str) and _SECRET_URL.search(value):
+        raise _secret(file, path)
+
+
+def _secret(file: ConfigFile, path: tuple[str, ...]) -> ConfigError:
+    name = path[1].upper() if path[0] == "connections" and len(path) > 2 else "NAME"
+    return file.error(
+        path,
+        "secrets do not belong into this file",
+        f"Put it into the Airflow connection of the same name, for instance AIRFLOW_CONN_{name}.",
+    )
 
 
 def _check_names(file: ConfigFile, settings: Settings) -> None:
@@ -223,12 +308,17 @@ def _check_names(file: ConfigFile, settings: Settings) -> None:
                 )
     known = ", ".join(settings.connections) or "none"
     for name, connection in settings.connections.items():
-        if connection.invoicing not in (None, "self", "hub", *settings.connections):
+        others = [other for other in settings.connections if other != name]
+        if connection.invoicing not in (None, "self", "hub", *others):
             raise file.error(
                 ("connections", name, "invoicing"),
-                f"{connection.invoicing!r} is not allowed; allowed: {known}, self, hub",
+                f"{connection.invoicing!r} is not allowed; allowed: " + ", ".join([*others, "self", "hub"]),
             )
     for name, route in settings.routes.items():
+        for key, listed in (("from", route.sources), ("to", route.targets)):
+            twice = next((n for n in listed if listed.count(n) > 1), None)
+            if twice is not None:
+                raise file.error(("routes", name, key), f"{twice!r} stands twice")
         for source in route.sources:
             if source != "hub" and source not in settings.connections:
                 raise file.error(("routes", name, "from"), f"there is no connection {source!r}; allowed: {known}, hub")

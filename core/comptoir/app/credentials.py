@@ -38,17 +38,28 @@ class EnvSecrets:
 
 
 def from_fields(fields: Mapping[str, Any]) -> Credentials:
-    """Credentials from Airflow's field names."""
+    """Credentials from Airflow's field names; ValueError, without any value, when one is of the wrong kind."""
     extra = fields.get("extra") or {}
     if isinstance(extra, str):
-        extra = json.loads(extra) if extra.strip() else {}
+        try:
+            extra = json.loads(extra) if extra.strip() else {}
+        except ValueError:
+            raise ValueError("`extra` is no JSON object") from None
+    if not isinstance(extra, dict):
+        raise ValueError("`extra` is no JSON object")
     port = fields.get("port")
+    if isinstance(port, (bool, float, list, dict)) or (isinstance(port, str) and port and not port.isdecimal()):
+        raise ValueError("`port` is no whole number")
+    texts = {name: fields.get(name) for name in ("host", "login", "password", "schema")}
+    for name, value in texts.items():
+        if isinstance(value, (bool, float, list, dict)):
+            raise ValueError(f"`{name}` is no text")
     return Credentials(
-        host=str(fields.get("host") or ""),
-        login=str(fields.get("login") or ""),
-        password=str(fields.get("password") or ""),
+        host=str(texts["host"] or ""),
+        login=str(texts["login"] or ""),
+        password=str(texts["password"] or ""),
         port=int(port) if port not in (None, "") else None,
-        schema=str(fields.get("schema") or ""),
+        schema=str(texts["schema"] or ""),
         extra=extra,
     )
 
@@ -56,37 +67,46 @@ def from_fields(fields: Mapping[str, Any]) -> Credentials:
 def _json(text: str, connection: str) -> Credentials:
     try:
         fields = json.loads(text)
-        if not isinstance(fields, dict):
-            raise ValueError("not an object")
+    except (ValueError, RecursionError):
+        raise _unreadable(connection, "it is no JSON object") from None
+    try:
         return from_fields(fields)
-    except ValueError:
-        raise ConfigError(
-            f"{variable(connection)} cannot be read: it is no JSON object",
-            hint='It looks like {"conn_type": "woocommerce", "host": "https://shop", "login": "ck_...", '
-            '"password": "cs_..."}',
-            connection=connection,
-        ) from None
+    except ValueError as error:
+        raise _unreadable(connection, str(error)) from None
 
 
 def _uri(text: str, connection: str) -> Credentials:
-    """Airflow's URI form: the type is the scheme, a `__host__`-less http host keeps its own scheme as schema."""
+    """Airflow's URI form; `__extra__` holds JSON, a host with its own scheme is percent-encoded."""
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
         parts, port = None, None
     if parts is None or not parts.hostname:
-        raise ConfigError(
-            f"{variable(connection)} cannot be read: it is neither JSON nor a URI with a host",
-            hint="Write it as JSON; see `comptoir check --help`.",
-            connection=connection,
-        )
-    extra = dict(parse_qsl(parts.query))
+        raise _unreadable(connection, "it is neither JSON nor a URI with a host")
+    extra: dict[str, Any] = dict(parse_qsl(parts.query, keep_blank_values=True))
+    try:
+        packed = json.loads(extra.pop("__extra__", "{}"))
+    except ValueError:
+        raise _unreadable(connection, "`__extra__` is no JSON object") from None
+    # `hostname` is in small letters, which a path within the host may not be.
+    host = parts.netloc.rpartition("@")[2]
+    if port is not None or host.endswith(":"):
+        host = host.rpartition(":")[0]
     return Credentials(
-        host=unquote(parts.hostname),
+        host=unquote(host.strip("[]")),
         login=unquote(parts.username or ""),
         password=unquote(parts.password or ""),
         port=port,
         schema=unquote(parts.path.lstrip("/")),
-        extra=extra,
+        extra={**extra, **(packed if isinstance(packed, dict) else {})},
+    )
+
+
+def _unreadable(connection: str, why: str) -> ConfigError:
+    return ConfigError(
+        f"{variable(connection)} cannot be read: {why}",
+        hint='It looks like {"conn_type": "woocommerce", "host": "https://shop", "login": "ck_...", '
+        '"password": "cs_..."}',
+        connection=connection,
     )

@@ -200,8 +200,11 @@ def _bounded(response: requests.Response, max_bytes: int, deadline: float) -> by
 def _short(error: Exception) -> str:
     """The innermost cause, in few words; URLs carry credentials and are left out."""
     cause: BaseException = error
-    while cause.args and isinstance(cause.args[0], BaseException):
-        cause = cause.args[0]
-    reason = getattr(cause, "reason", None)
-    text = str(reason if reason is not None else cause)
+    while True:
+        inner = [getattr(cause, "reason", None), *reversed(cause.args)]
+        found = next((i for i in inner if isinstance(i, BaseException)), None)
+        if found is None:
+            break
+        cause = found
+    text = str(getattr(cause, "strerror", None) or cause)
     return text.rsplit(": ", 1)[-1][:200] or type(error).__name__

@@ -19,9 +19,12 @@ def key_lines(text: str) -> dict[tuple[str, ...], int]:
     lines: dict[tuple[str, ...], int] = {}
     table: tuple[str, ...] = ()
     inside: str | None = None
-    for number, line in enumerate(text.splitlines(), 1):
+    # Lines end where TOML and editors end them; splitlines() knows further characters.
+    for number, line in enumerate(text.split("\n"), 1):
         if inside is not None:
             inside = None if line.count(inside) % 2 else inside
+            continue
+        if line.lstrip().startswith("#"):
             continue
         if match := _TABLE.match(line):
             table = _split(match.group(1))

@@ -141,12 +141,12 @@ class Deliverer:
                 rows = [(d.id, d.fence, r.natural_key, r.content_hash) for d, r in ready.values()]
                 ours = Outbox(session).mark_sent(batch_id, rows, self._clock.now())
                 ready = {key: value for key, value in ready.items() if key in ours}
+        fences = {d.id: d.fence for d, _ in ready.values()}
         if not ready:
             return
-        fences = {d.id: d.fence for d, _ in ready.values()}
         if _LEASE - (self._clock.monotonic() - began) < _LEAST_LEASE:
             # Too slow to be sure of the lease: nothing was sent yet, so it goes back untouched.
-            self._put_back(fences, state="pending", wait=0.0, reason="the lease was too short to send")
+            self._put_back(fences, state="pending", wait=60.0, reason="the lease was too short to send")
             return
         ops = [
             PushOp(

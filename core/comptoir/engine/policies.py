@@ -36,9 +36,8 @@ def gate(document: Canonical) -> str | None:
         return "cancelled"
     if document.payment_state is PaymentState.FAILED:
         return "payment failed"
-    if document.payment_state is PaymentState.UNPAID:
-        if document.payment_method not in OFFLINE:
-            return "not paid yet"
+    if document.payment_state is PaymentState.UNPAID and document.payment_method not in OFFLINE:
+        return "not paid yet"
     if not document.lines and not document.charges:
         return "empty"
     return None

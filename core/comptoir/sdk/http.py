@@ -156,9 +156,10 @@ class HttpClient:
             response = self._transport.send(request, timeout=self._limits.timeout, max_bytes=self._limits.max_bytes)
         except ComptoirError as error:
             error.connection = self._connection
-            error.message = f"{self._connection}: {redact(error.message, self._secrets)}"
+            error.message = f"{self._connection}: {self._where(url)}: {redact(error.message, self._secrets)}"
             error.args = (error.message,)
-            error.hint = error.hint and redact(error.hint, self._secrets)
+            hint = error.hint or "Is the address right, the server up and the way to it open? The next run goes on."
+            error.hint = redact(hint, self._secrets)
             if isinstance(error, OutcomeUnknown) and method in _READS:
                 code = "answer_lost" if error.code == OutcomeUnknown.code else error.code
                 raise TransientError(error.message, hint=error.hint, connection=self._connection, code=code) from None

@@ -46,9 +46,7 @@ class EntityCapability(_Closed):
     push_actions: tuple[Literal["create", "update"], ...] = ()
     batch_size: int = 100
     natural_key: str | None = None
-    books_sales: bool = Field(
-        default=False, description="A sale pushed here is numbered and booked by the target"
-    )
+    books_sales: bool = Field(default=False, description="A sale pushed here is numbered and booked by the target")
 
 
 class Manifest(_Closed):
