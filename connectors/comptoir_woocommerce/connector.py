@@ -35,6 +35,7 @@ __all__ = ["WooCommerceConnector"]
 _NOT_SOLD_HERE = frozenset({"grouped", "external"})
 #: OAuth allows 15 minutes; a difference beyond this is reported while it still works.
 _TOLERATED_SKEW = 120.0
+_REQUESTS_WORTH_A_WORKER = 4
 _ORDER_FACTS = (
     "id",
     "number",
@@ -127,9 +128,13 @@ class WooCommerceConnector:
                 f"{error.message} (it was listed a moment ago)", connection=self._ctx.connection
             ) from None
 
+    def _width(self, parents: Sequence[Any]) -> int:
+        """How many sub-lists are asked for at once: a worker must be worth the connection that it opens."""
+        return max(1, min(self._config.pages_in_flight, len(parents) // _REQUESTS_WORTH_A_WORKER))
+
     def _with_refunds(self, orders: Sequence[Mapping[str, Any]]) -> list[RawItem]:
         refunded = [order for order in orders if order.get("refunds")]
-        found = self._ctx.tasks.map_ordered(self._refunds, refunded, width=self._config.pages_in_flight)
+        found = self._ctx.tasks.map_ordered(self._refunds, refunded, width=self._width(refunded))
         items: list[RawItem] = []
         for order in orders:
             items.append(RawItem(EntityName.ORDER, str(order["id"]), order, _gmt(order.get("date_modified_gmt"))))
@@ -170,7 +175,7 @@ class WooCommerceConnector:
 
     def _items(self, products: Sequence[Mapping[str, Any]], prices: Mapping[str, Any]) -> list[RawItem]:
         with_variants = [product for product in products if _is_variable(product)]
-        found = self._ctx.tasks.map_ordered(self._variations, with_variants, width=self._config.pages_in_flight)
+        found = self._ctx.tasks.map_ordered(self._variations, with_variants, width=self._width(with_variants))
         items: list[RawItem] = []
         for product in products:
             if _is_variable(product):

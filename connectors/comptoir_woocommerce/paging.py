@@ -26,7 +26,7 @@ _STRIDE = PAGE_ROWS - 1
 _STEP_BACK = 10
 #: A whole page may return by chance only when as many rows as it holds came in before it. Small pages may.
 _TELLING_ROWS = 50
-_SMALL_REPEATS = 3
+_SMALL_REPEATS = 12
 _SHORT_PAGE_TRIES = 3
 _REPAIRS = 50
 

@@ -9,16 +9,21 @@ and listens on the loopback only.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 from comptoir.sdk import Clock, HttpRequest, HttpResponse, OutcomeUnknown, TransientError
+from comptoir_woocommerce._sandbox import day, facts
+from comptoir_woocommerce._sandbox.day import Step
+from comptoir_woocommerce._sandbox.facts import GivenBack, Sale
 from comptoir_woocommerce._sandbox.faults import Dropped, FaultKind, Faults
 from comptoir_woocommerce._sandbox.money import Rate
 from comptoir_woocommerce._sandbox.shop import LogEntry, WooCommerceSandbox
@@ -27,12 +32,17 @@ __all__ = [
     "Dropped",
     "FaultKind",
     "Faults",
+    "GivenBack",
     "LogEntry",
     "Rate",
+    "Sale",
     "SandboxTransport",
     "ServerClock",
+    "Step",
     "WooCommerceSandbox",
     "main",
+    "sales",
+    "scripted_day",
     "serve",
 ]
 
@@ -60,6 +70,33 @@ class ServerClock:
 
 _NOBODY: Any = None
 
+#: One at a time in each shop: its visitors, and whoever plays its merchant in the same process.
+_LOCKS: WeakKeyDictionary[WooCommerceSandbox, threading.RLock] = WeakKeyDictionary()
+
+
+def _lock(shop: WooCommerceSandbox) -> threading.RLock:
+    return _LOCKS.setdefault(shop, threading.RLock())
+
+
+def scripted_day(shop: WooCommerceSandbox) -> Sequence[Step]:
+    """What happens in a shop on one day: steps to be taken in this order, also while the shop is served."""
+    with _lock(shop):
+        return [dataclasses.replace(step, act=_alone(shop, step)) for step in day.scripted_day(shop)]
+
+
+def sales(shop: WooCommerceSandbox) -> Sequence[Sale]:
+    """Every order with its refunds, as the shop itself shows them; also while the shop is served."""
+    with _lock(shop):
+        return facts.sales(shop)
+
+
+def _alone(shop: WooCommerceSandbox, step: Step) -> Callable[[], str]:
+    def act() -> str:
+        with _lock(shop):
+            return step.act()
+
+    return act
+
 
 class SandboxTransport:
     """The sdk's transport, straight into a sandbox: no sockets, no threads."""
@@ -86,7 +123,6 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     shop: ClassVar[WooCommerceSandbox]
     scheme: ClassVar[str]
-    lock: ClassVar[threading.Lock]
 
     def _answer(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
@@ -94,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
         url = f"{self.scheme}://{self.headers.get('Host', '')}{self.path}"
         request = HttpRequest(self.command, url, {k.lower(): v for k, v in self.headers.items()}, body)
         try:
-            with self.lock:
+            with _lock(self.shop):
                 answer = self.shop.handle(request)
         except Dropped as dropped:
             if dropped.partial:
@@ -124,7 +160,7 @@ def serve(shop: WooCommerceSandbox, port: int = 0, *, plays_https: bool = False)
     handler = type(
         "Handler",
         (_Handler,),
-        {"shop": shop, "scheme": "https" if plays_https else "http", "lock": threading.Lock()},
+        {"shop": shop, "scheme": "https" if plays_https else "http"},
     )
     server = _Server(("127.0.0.1", port), handler)
     shop.home = f"http://127.0.0.1:{server.server_address[1]}"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from comptoir_woocommerce._sandbox.money import ONE, Order, plain
+from comptoir_woocommerce._sandbox.money import ONE, Charge, Line, Order, Rate, plain
 
 if TYPE_CHECKING:
     from comptoir_woocommerce._sandbox.shop import WooCommerceSandbox
@@ -175,5 +175,6 @@ def _is_whole(order: Order) -> bool:
     return settled and not order.refunds and order.billing["country"] == "FR" and total > 10 * ONE
 
 
-def _rates(order: Order) -> set[object]:
-    return {part.rates for part in (*order.lines, *order.charges, *order.fees)}
+def _rates(order: Order) -> set[tuple[Rate, ...]]:
+    parts: list[Line | Charge] = [*order.lines, *order.charges, *order.fees]
+    return {part.rates for part in parts}

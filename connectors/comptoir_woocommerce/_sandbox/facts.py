@@ -50,10 +50,7 @@ def _sale(shop: WooCommerceSandbox, number: int) -> Sale:
     shown = orjson.loads(shop.order_bytes(number))
     order = shop.order(number)
     total, taxes = Decimal(shown["total"]), _taxes(shown["tax_lines"])
-    refunds = [
-        _given_back(shop.show.order(order) | {"total": total}, shop.show.refund(order, refund), taxes)
-        for refund in order.refunds
-    ]
+    refunds = [_given_back(shop.show.refund(order, refund), total, taxes) for refund in order.refunds]
     return Sale(
         number=str(shown["number"]),
         status=shown["status"],
@@ -67,12 +64,12 @@ def _sale(shop: WooCommerceSandbox, number: int) -> Sale:
     )
 
 
-def _given_back(order: Mapping[str, Any], refund: Mapping[str, Any], taxes: Mapping[Decimal, Decimal]) -> GivenBack:
+def _given_back(refund: Mapping[str, Any], total: Decimal, taxes: Mapping[Decimal, Decimal]) -> GivenBack:
     amount = Decimal(refund["amount"])
     number = str(refund["id"])
     if refund["tax_lines"] or refund["line_items"]:
         return GivenBack(number, amount, {rate: -tax for rate, tax in _taxes(refund["tax_lines"]).items()})
-    if amount == order["total"]:
+    if amount == total:
         return GivenBack(number, amount, taxes)
     if len(taxes) == 1:
         rate = next(iter(taxes))
@@ -84,7 +81,7 @@ def _given_back(order: Mapping[str, Any], refund: Mapping[str, Any], taxes: Mapp
 def _taxes(lines: Sequence[Mapping[str, Any]]) -> dict[Decimal, Decimal]:
     found: dict[Decimal, Decimal] = {}
     for line in lines:
-        rate = Decimal(str(line["rate_percent"])).normalize()
+        rate = Decimal(str(line["rate_percent"]))
         tax = Decimal(line["tax_total"]) + Decimal(line["shipping_tax_total"])
         found[rate] = found.get(rate, Decimal("0.00")) + tax
     return found
