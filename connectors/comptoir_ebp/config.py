@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Self
@@ -32,17 +33,18 @@ class DefaultCustomer(BaseModel):
 class EbpConfig(ConnectorConfig):
     """How this EBP folder wants its files.
 
-    `folder`: where files are handed over, relative to comptoir.toml; it must exist (a share that is not
-    mounted is an error, not an empty folder). Below it stand `import/` (orders, credit notes, customers),
-    `compta/` (entries), `ack/` (what EBP or the operator reports back) and our own `.comptoir/`.
+    `folder`: where files are handed over. A relative one starts at comptoir.toml and is made on first use; an absolute
+    one must exist (a share that is not mounted is an error, not an empty folder). Below it stand `import/` (orders,
+    credit notes, customers), `compta/` (entries), `ack/` (what EBP or the operator reports back) and our own
+    `.comptoir/`.
     """
 
     folder: Path
     charset: str = "cp1252"
 
     # Documents (gescom-interfaces §2.3)
-    document_prefix: str = Field(default="{CHANNEL}-", description="Before the shop's order number")
-    credit_note_prefix: str = Field(default="{CHANNEL}-AV", description="Before the refund's number")
+    document_prefix: str = Field(default="", description="Before the shop's order number; {CHANNEL} is the connection")
+    credit_note_prefix: str = Field(default="AV", description="Before the refund's number")
     default_item: ItemCode | None = Field(default="DIVERS", description="For lines without SKU; none: refused")
     shipping_as: Annotated[str, StringConstraints(pattern="^(header|item)$")] = "header"
     shipping_item: ItemCode = "PORT"
@@ -86,6 +88,14 @@ class EbpConfig(ConnectorConfig):
     # Reports
     ack_max_bytes: int = Field(default=20_000_000, gt=0)
     lock_wait_seconds: float = Field(default=30.0, ge=0)
+
+    def check_sources(self, sources: Sequence[str]) -> None:
+        """Two shops may both have an order 1001: with several, their documents need the channel in the number."""
+        if len(sources) > 1 and not all("{CHANNEL}" in p for p in (self.document_prefix, self.credit_note_prefix)):
+            raise ValueError(
+                f"{', '.join(sources)} may use the same order numbers; set document_prefix = "
+                '"{CHANNEL}-" and credit_note_prefix = "{CHANNEL}-AV"'
+            )
 
     @field_validator("charset")
     @classmethod

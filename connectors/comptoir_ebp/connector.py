@@ -81,8 +81,8 @@ class EbpConnector:
         items = [
             CheckItem(
                 "folder",
-                self._folder.is_dir(),
-                f"{self._config.folder} exists" if self._folder.is_dir() else f"{self._config.folder} does not exist",
+                self._folder.is_dir() or self._folder.is_relative_to(self._ctx.base_dir),
+                f"{self._config.folder} {'exists' if self._folder.is_dir() else 'does not exist (yet)'}",
                 None if self._folder.is_dir() else "Mount the share, or create the folder.",
             )
         ]

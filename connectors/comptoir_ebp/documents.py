@@ -308,16 +308,21 @@ class Builder:
         schemes -= {"domestic", "exempt", ""}
         if not schemes:
             return self.config.territorialities.get("domestic", "")
-        names = {self.config.territorialities.get(s) for s in schemes}
-        if None in names or len(names) > 1:
-            scheme = sorted(schemes)[0]
+        names = {self.config.territorialities.get(s, "") for s in schemes}
+        if len(schemes) > 1 and (len(names) > 1 or "" in names):
             raise self.refuse(
-                f"it was sold under the VAT scheme {scheme!r} and EBP must be told its territoriality",
+                f"it was sold under several VAT schemes ({', '.join(sorted(schemes))}) and EBP has one territoriality "
+                "for a document",
                 "lines.taxes.scheme",
                 "territoriality",
-                f"Set territorialities.{scheme} of the EBP connection to the name that the folder uses.",
+                "Enter it by hand in EBP, one document for each scheme.",
             )
-        return self.text(names.pop(), "territoriality", 50)
+        name = names.pop()
+        if not name:
+            # The rates on the lines are the buyer's, and explicit; EBP takes the territoriality of the customer card.
+            scheme = sorted(schemes)[0]
+            self.remarks.add("territoriality", f"not said for the VAT scheme {scheme}: set territorialities.{scheme}")
+        return self.text(name, "territoriality", 50)
 
     def payment_mode(self) -> str:
         for payment in self.payload.get("payments") or ():

@@ -152,15 +152,16 @@ class Ledger:
 
     def _prepare(self) -> None:
         if not self.folder.is_dir():
-            inside = self.folder.is_relative_to(self._base)
-            shown = self.folder.relative_to(self._base) if inside else self.folder.name
-            raise StorageFull(
-                f"{self._connection}: the folder {shown} does not exist",
-                hint="Mount the share, or create the folder once; it is never created on its own, because an "
-                "unmounted share would then look like an empty one.",
-                connection=self._connection,
-                code="folder_missing",
-            )
+            if not self.folder.is_relative_to(self._base):
+                raise StorageFull(
+                    f"{self._connection}: the folder {self.folder.name} does not exist",
+                    hint="Mount the share, or create the folder once; outside the configuration's own folder none is "
+                    "made, because an unmounted share would then look like an empty one.",
+                    connection=self._connection,
+                    code="folder_missing",
+                )
+            with storage_errors(self._base, self._connection):
+                self.folder.mkdir(parents=True, exist_ok=True)
         for folder in (self._own, self._pending, self._batches, self._numbers):
             if not folder.is_dir():
                 self.disk.make_folder(folder)

@@ -57,8 +57,9 @@ class Merchant:
     def __init__(self, base: Path, **settings: Any) -> None:
         self.base = base
         self.folder = base / "ebp"
-        self.folder.mkdir(exist_ok=True)
-        self.config = EbpConfig(folder=Path("ebp"), **settings)
+        self.folder.mkdir(exist_ok=True, parents=True)
+        usual = {"folder": Path("ebp"), "document_prefix": "{CHANNEL}-", "credit_note_prefix": "{CHANNEL}-AV"}
+        self.config = EbpConfig(**{**usual, **settings})
         self._batches = 0
 
     def connector(self, disk: Disk | None = None, **settings: Any) -> EbpConnector:

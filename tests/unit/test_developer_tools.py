@@ -40,9 +40,7 @@ def test_ci_fails_when_anything_fails_and_ends_on_the_tests(
         file.write_text(text)
         file.chmod(0o755)
     path = f"{tmp_path / 'bin'}:{Path(sys.executable).parent}:/usr/bin:/bin"
-    done = subprocess.run(
-        [tmp_path / ".ci" / "run"], env={"PATH": path}, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([tmp_path / ".ci" / "run"], env={"PATH": path}, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
     said = done.stdout.splitlines()
     assert said[0] == "make setup"
@@ -85,9 +83,7 @@ def test_the_committed_lock_belongs_to_pyproject() -> None:
 
 
 def test_a_sound_lock_has_no_faults() -> None:
-    text = locked(
-        "orjson==3.13.0 \\", HASH, "    # via comptoir (pyproject.toml)", "a==1 ; os_name == 'nt' \\", HASH
-    )
+    text = locked("orjson==3.13.0 \\", HASH, "    # via comptoir (pyproject.toml)", "a==1 ; os_name == 'nt' \\", HASH)
     assert lock.faults(text) == []
     assert lock.pins(text) == {"orjson==3.13.0", "a==1 ; os_name == 'nt'"}
 
@@ -125,9 +121,7 @@ def test_without_a_registry_the_check_says_so_and_passes(
 
 
 def test_requirements_that_cannot_be_met_fail_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    unsolvable = subprocess.CompletedProcess[str](
-        [], 1, "", "No solution found when resolving dependencies\n"
-    )
+    unsolvable = subprocess.CompletedProcess[str]([], 1, "", "No solution found when resolving dependencies\n")
     monkeypatch.setattr(lock, "compile_lock", lambda target, *options: unsolvable)
     assert lock.check() == 1
 

@@ -172,9 +172,14 @@ def anonymous() -> Buyer:
         (make.order(currency="USD"), "currency", "currency column"),
         (make.order(total="121.00"), "total", "max_rounding"),
         (
-            make.order([make.line("10.00", "19", scheme=TaxScheme.OSS, country="DE")]),
+            make.order(
+                [
+                    make.line("10.00", "19", scheme=TaxScheme.OSS, country="DE"),
+                    make.line("10.00", "0", scheme=TaxScheme.EXPORT, country="CH"),
+                ]
+            ),
             "lines.taxes.scheme",
-            "territorialities.oss",
+            "by hand",
         ),
         (
             make.order([make.line("10.00", collected_by=CollectedBy.MARKETPLACE)]),

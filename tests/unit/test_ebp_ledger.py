@@ -260,12 +260,19 @@ def test_a_full_disk_at_every_step_leaves_nothing_half(tmp_path: Path, entity: s
 def test_paths_are_shown_relative_to_the_configuration(tmp_path: Path) -> None:
     merchant = Merchant(tmp_path)
     merchant.folder.rmdir()
+    merchant.folder = tmp_path / "ebp"
+    merchant.push(ORDERS[0])
+    assert merchant.folder.is_dir()
+
+
+def test_a_share_that_is_not_mounted_is_no_empty_folder(tmp_path: Path) -> None:
+    merchant = Merchant(tmp_path / "base", folder=tmp_path / "share" / "ebp")
     with pytest.raises(StorageFull) as caught:
         merchant.push(ORDERS[0])
     assert caught.value.code == "folder_missing"
     assert "folder ebp does not exist" in caught.value.message
     assert str(tmp_path) not in caught.value.message
-    assert not merchant.folder.exists()
+    assert not (tmp_path / "share").exists()
     assert not merchant.connector().check().ok
 
 

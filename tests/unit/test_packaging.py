@@ -75,9 +75,7 @@ def test_entry_points_name_modules_that_are_shipped(wheel: Path) -> None:
     archive = zipfile.ZipFile(wheel)
     names = set(archive.namelist())
     entry_points = ConfigParser()
-    entry_points.read_string(
-        archive.read(f"comptoir-{comptoir.__version__}.dist-info/entry_points.txt").decode()
-    )
+    entry_points.read_string(archive.read(f"comptoir-{comptoir.__version__}.dist-info/entry_points.txt").decode())
     assert set(entry_points["comptoir.connectors"]) == {name.removeprefix("comptoir_") for name in CONNECTORS}
     for group in entry_points.sections():
         for name, target in entry_points[group].items():
@@ -117,9 +115,7 @@ def test_missing_mappings_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_importing_the_package_reads_no_metadata() -> None:
     code = "import sys; import comptoir; print('importlib.metadata' in sys.modules, comptoir.__version__)"
-    said = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True
-    ).stdout.split()
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     assert said == ["False", PROJECT["project"]["version"]]
     with pytest.raises(AttributeError, match="no_such_thing"):
         comptoir.no_such_thing  # noqa: B018 - reading it is the test

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
 
+from comptoir.app.system import SystemClock, SystemRandom, SystemTransport, ThreadTasks
 from comptoir.errors import AuthError, ConfigError, ContractViolation, TransientError
-from comptoir.sdk import Connector, EntityName, HttpRequest, Page, PullRequest, Pulls, RawItem
+from comptoir.sdk import Connector, EntityName, HttpClient, HttpRequest, Page, PullRequest, Pulls, RawItem
 from comptoir_woocommerce.config import WooCommerceConfig
 from comptoir_woocommerce.connector import WooCommerceConnector
-from comptoir_woocommerce.sandbox import SandboxTransport, WooCommerceSandbox
+from comptoir_woocommerce.sandbox import SandboxTransport, WooCommerceSandbox, serve
 
 from tests.support.woocommerce import ManualClock, context, sandboxed
 
@@ -310,3 +312,16 @@ def test_missing_keys_are_named_before_anything_is_sent() -> None:
     shop, clock = shop_with(0)
     with pytest.raises(ConfigError, match="AIRFLOW_CONN_BOUTIQUE has no login"):
         WooCommerceConnector(WooCommerceConfig(), context(SandboxTransport(shop), clock=clock, key=""))
+
+
+def test_over_real_sockets_and_threads() -> None:
+    shop = WooCommerceSandbox(clock=SystemClock())
+    shop.seed_orders(320)
+    with serve(shop) as address:
+        faked = context(SystemTransport(), host=address, key=shop.key, secret=shop.secret)
+        clock, chance = SystemClock(), SystemRandom()
+        http = HttpClient(connection="boutique", transport=SystemTransport(), clock=clock, random=chance)
+        ctx = replace(faked, http=http, clock=clock, random=chance, tasks=ThreadTasks())
+        pages = list(WooCommerceConnector(WooCommerceConfig(), ctx).pull(PullRequest(ORDER)))
+    assert [int(item.external_id) for item in items(pages, ORDER)] == sorted(shop.orders)
+    assert {entry.status for entry in shop.log} == {200}

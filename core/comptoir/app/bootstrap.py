@@ -115,7 +115,18 @@ def check_installation(config: Path) -> Installation:
                 f'the hub derives no {route.entity.value}; allowed with from = "hub": journal_entry',
             )
     check_booking(settings, file, manifests)
+    _check_sources(settings, file, configs)
     return Installation(settings, file, classes, configs, _accounts(settings, file))
+
+
+def _check_sources(settings: Settings, file: ConfigFile, configs: Mapping[str, Any]) -> None:
+    """Several channels of one target must be told apart by it."""
+    for target, config in configs.items():
+        routes = [r for r in settings.routes.values() if target in r.targets and r.entity is EntityName.ORDER]
+        try:
+            config.check_sources(sorted({source for route in routes for source in route.sources}))
+        except ValueError as error:
+            raise file.error(("connections", target), str(error)) from None
 
 
 def _can(capability: Any, verb: str) -> bool:

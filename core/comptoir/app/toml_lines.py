@@ -28,7 +28,8 @@ def key_lines(text: str) -> dict[tuple[str, ...], int]:
             continue
         if match := _TABLE.match(line):
             table = _split(match.group(1))
-            lines.setdefault(table, number)
+            for size in range(1, len(table) + 1):
+                lines.setdefault(table[:size], number)
             continue
         if match := _KEY.match(line):
             path = table + _split(match.group(1))

@@ -48,6 +48,9 @@ class ConnectorConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    def check_sources(self, sources: Sequence[str]) -> None:
+        """Called with the connections whose sales this target is given; ValueError when it cannot tell them apart."""
+
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
