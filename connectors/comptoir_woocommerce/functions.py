@@ -67,7 +67,7 @@ def _words(value: Any) -> str:
 
 def _meta(entries: Any, keys: Sequence[str]) -> str | None:
     """The first non-empty text stored under one of these keys."""
-    found = {entry.get("key"): entry.get("value") for entry in entries or () if isinstance(entry, Mapping)}
+    found = {entry.get("key"): entry.get("value") for entry in entries or () if isinstance(entry, dict)}
     return next((text for key in keys if (text := _words(found.get(key)))), None)
 
 
@@ -112,6 +112,8 @@ def _rate_of(rate: Mapping[str, Any]) -> Decimal:
 
 def _split(tax: Decimal, parts: Sequence[Decimal], currency: str) -> list[Decimal]:
     """`tax` shared over its rates in proportion to `parts`; the shares sum to it exactly."""
+    if len(parts) == 1:
+        return [tax]
     if tax == round_money(tax, currency):
         return allocate(tax, parts, currency)
     # A shop that shows more decimals than the currency has: shares at that precision, the rest on the largest.
@@ -389,7 +391,7 @@ def extra(meta: Any, *pairs: Any) -> dict[str, object]:
     """Custom fields by key, then the given name-value pairs that are not empty. A repeated key keeps all values."""
     found: dict[str, object] = {}
     for entry in meta or ():
-        key = entry.get("key") if isinstance(entry, Mapping) else None
+        key = entry.get("key") if isinstance(entry, dict) else None
         if not isinstance(key, str) or key in _OWN_META_KEYS:
             continue
         if key in found:
