@@ -6,7 +6,6 @@ import copy
 import json
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -435,12 +434,11 @@ def test_generated_orders_have_what_french_orders_have() -> None:
     assert all(order["date_modified_gmt"] >= order["date_created_gmt"] for order in orders)
 
 
-def test_a_hundred_thousand_orders_are_made_in_seconds() -> None:
-    start = time.perf_counter()
+def test_a_hundred_thousand_orders_are_made_only_when_they_are_read() -> None:
     at = shop()
     at.seed_orders(100_000)
     assert len(got(call(at, "GET", "/orders", per_page=100, offset=99_900, orderby="id", order="asc"))) == 100
-    assert time.perf_counter() - start < 20
+    assert sum(slot.body is not None for slot in at.orders.values()) == 100
 
 
 @contextmanager
