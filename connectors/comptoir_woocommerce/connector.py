@@ -27,7 +27,7 @@ from comptoir.sdk import (
 from comptoir_woocommerce.client import WooCommerceClient, clock_difference, server_time
 from comptoir_woocommerce.config import WooCommerceConfig
 from comptoir_woocommerce.functions import VAT_META_KEYS
-from comptoir_woocommerce.paging import ListReader
+from comptoir_woocommerce.paging import PAGE_ROWS, ListReader
 
 __all__ = ["WooCommerceConnector"]
 
@@ -113,11 +113,15 @@ class WooCommerceConnector:
             )
 
     def _reader(self, path: str, filters: Mapping[str, str]) -> ListReader:
-        def fetch(offset: int, count: int) -> tuple[Any, Mapping[str, str]]:
-            wanted = {"per_page": str(count), "offset": str(offset), "orderby": "id", "order": "asc"}
-            return self._client.get(path, {**filters, **wanted})
+        ordered = {**filters, "orderby": "id", "order": "asc"}
 
-        return ListReader(fetch, what=path.strip("/"), connection=self._ctx.connection)
+        def fetch(offset: int, count: int) -> tuple[Any, Mapping[str, str]]:
+            return self._client.get(path, {**ordered, "per_page": str(count), "offset": str(offset)})
+
+        def fetch_page(number: int) -> tuple[Any, Mapping[str, str]]:
+            return self._client.get(path, {**ordered, "per_page": str(PAGE_ROWS), "page": str(number)})
+
+        return ListReader(fetch, what=path.strip("/"), connection=self._ctx.connection, fetch_page=fetch_page)
 
     def _children(self, path: str, filters: Mapping[str, str]) -> list[Mapping[str, Any]]:
         """All rows of a sub-list. A parent that has gone meanwhile is a moving list, not a bad record."""

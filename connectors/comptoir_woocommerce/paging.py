@@ -6,6 +6,10 @@ row came in meanwhile. So lists are read in the order of ids, and each page is a
 row of the page before it (`offset`, not `page`). As long as a page's first id is not beyond the last id that was given
 out, nothing between them can have been missed; otherwise the reader steps back until that holds again. Rows that come
 in behind the reader are found by the next read: their modified date is newer than its start.
+
+Some shops (a cache, a plugin, a proxy) ignore `offset`. That shows when a later request gives the first page again: the
+list is then read by `page`. Rows that disappear meanwhile show there only as a smaller total, upon which the page
+before is read again.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from typing import Any
 
 from comptoir.sdk import ContractViolation, Tasks, TransientError
 
-__all__ = ["PAGE_ROWS", "Batch", "Fetch", "ListReader"]
+__all__ = ["PAGE_ROWS", "Batch", "Fetch", "FetchPage", "ListReader"]
 
 #: What WooCommerce allows at most.
 PAGE_ROWS = 100
@@ -34,6 +38,8 @@ _log = logging.getLogger("comptoir.woocommerce")
 
 #: Reads one page: (rows to skip, rows wanted) -> body and lower-case headers.
 Fetch = Callable[[int, int], tuple[Any, Mapping[str, str]]]
+#: Reads the n-th page (from 1) of `PAGE_ROWS` rows.
+FetchPage = Callable[[int], tuple[Any, Mapping[str, str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +62,23 @@ class _Page:
     rows: Sequence[Mapping[str, Any]]
     total: int | None
     date: str | None
+    stride: int = _STRIDE
 
     @property
     def next_offset(self) -> int:
-        """Where the next page starts so that it repeats this page's last row."""
-        return self.offset + (_STRIDE if self.total is not None else max(len(self.rows) - 1, 1))
+        """Where the next page starts: with this page's last row, or after it where only `page` is understood."""
+        if self.stride == PAGE_ROWS or self.total is not None:
+            return self.offset + self.stride
+        return self.offset + max(len(self.rows) - 1, 1)
 
 
 class ListReader:
-    """Reads one list of a shop whole. `what` names it in errors."""
+    """Reads one list of a shop whole. `what` names it in errors; `fetch_page` serves where `offset` is ignored."""
 
-    def __init__(self, fetch: Fetch, *, what: str, connection: str) -> None:
+    def __init__(self, fetch: Fetch, *, what: str, connection: str, fetch_page: FetchPage | None = None) -> None:
         self._fetch = fetch
+        self._fetch_page = fetch_page
+        self._by_page = False
         self._what = f"{connection}: {what}"
         self._connection = connection
 
@@ -83,7 +94,21 @@ class ListReader:
         page = self._page(offset)
         repairs, furthest, idle = 0, -1, 0
         seen: dict[int, int] = {}
+        first = page.ids
+        total = page.total
         while True:
+            if self._ignores_offset(page, first):
+                pages.forget()
+                page, total, furthest = self._page(PAGE_ROWS), None, 0
+                seen = {hash(first): 1}
+            if self._by_page and total is not None and page.total is not None and 0 < page.total < total:
+                # Rows have gone and later ones moved up: some may stand on the page before by now.
+                repairs += 1
+                if repairs > _REPAIRS:
+                    raise self._restless(repairs)
+                pages.forget()
+                page = self._page(max(0, page.offset - PAGE_ROWS))
+            total = page.total
             joined = self._joined(page, after_id)
             if joined is not page:
                 repairs += 1
@@ -106,6 +131,14 @@ class ListReader:
             elif idle > _REPAIRS:
                 raise self._restless(idle)
             page = pages.after(page)
+
+    def _ignores_offset(self, page: _Page, first: tuple[int, ...]) -> bool:
+        """Whether a later request gave the first page again; from then on the list is read by `page`."""
+        if self._by_page or self._fetch_page is None or not page.offset or page.ids != first or len(first) < PAGE_ROWS:
+            return False
+        _log.info("%s: the shop ignores `offset`; the list is read by `page`", self._what)
+        self._by_page = True
+        return True
 
     def _count_repeats(self, page: _Page, seen: dict[int, int]) -> None:
         fingerprint = hash(page.ids)
@@ -136,7 +169,7 @@ class ListReader:
     def _joined(self, page: _Page, after_id: int) -> _Page:
         """The page itself when nothing can lie between `after_id` and it, else an earlier one that joins."""
         step = _STEP_BACK
-        while page.offset > 0 and (not page.ids or page.ids[0] > after_id):
+        while not self._by_page and page.offset > 0 and (not page.ids or page.ids[0] > after_id):
             back = max(0, page.offset - step)
             _log.info("%s moved while it was read: offset %d again", self._what, back)
             page = self._page(back)
@@ -159,7 +192,10 @@ class ListReader:
         )
 
     def _checked(self, offset: int) -> _Page:
-        body, headers = self._fetch(offset, PAGE_ROWS)
+        if self._by_page and self._fetch_page is not None:
+            body, headers = self._fetch_page(offset // PAGE_ROWS + 1)
+        else:
+            body, headers = self._fetch(offset, PAGE_ROWS)
         if not isinstance(body, list):
             raise ContractViolation(
                 f"{self._what}: a list was asked for, the shop gave {type(body).__name__}",
@@ -188,7 +224,8 @@ class ListReader:
         # Rows that the shop repeats inside one page count for its total, so they count here too.
         doubled = len(body) - len(rows)
         total = max(0, int(count) - doubled) if count.isdigit() else None
-        return _Page(offset, tuple(ids), rows, total, headers.get("date"))
+        stride = PAGE_ROWS if self._by_page else _STRIDE
+        return _Page(offset, tuple(ids), rows, total, headers.get("date"), stride)
 
 
 class _Ahead:
@@ -207,7 +244,7 @@ class _Ahead:
             return found
         if self._tasks is None or self._width == 1 or page.total is None:
             return self._fetch(page.next_offset)
-        offsets = range(page.next_offset, max(page.total - 1, page.next_offset + 1), _STRIDE)
+        offsets = range(page.next_offset, max(page.total - 1, page.next_offset + 1), page.stride)
         self._coming = self._tasks.map_ordered(self._fetch, offsets, width=self._width)
         return next(self._coming)
 

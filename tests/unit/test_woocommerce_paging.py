@@ -216,3 +216,56 @@ def test_a_list_that_was_emptied_meanwhile_ends() -> None:
 
     server.between = empty
     assert read(server) == list(range(1, 101))
+
+
+class PageOnly:
+    """A shop that understands `page` and ignores `offset`; it may lose rows while it is read."""
+
+    def __init__(self, size: int, *, counted: bool = True, understands_page: bool = True) -> None:
+        self.ids = list(range(1, size + 1))
+        self.counted = counted
+        self.understands_page = understands_page
+        self.calls = 0
+        self.loses_at: tuple[int, slice] | None = None
+
+    def page(self, number: int) -> Answer:
+        self.calls += 1
+        if self.loses_at is not None and self.calls == self.loses_at[0]:
+            del self.ids[self.loses_at[1]]
+        start = (number - 1) * 100 if self.understands_page else 0
+        rows = [{"id": n} for n in self.ids[start : start + 100]]
+        return rows, {"x-wp-total": str(len(self.ids))} if self.counted else {}
+
+    def offset(self, offset: int, count: int) -> Answer:
+        del offset, count
+        return self.page(1)
+
+    def read(self, **options: Any) -> list[int]:
+        found = ListReader(self.offset, what="orders", connection="boutique", fetch_page=self.page)
+        return [row["id"] for batch in found.read(**options) for row in batch.rows]
+
+
+@pytest.mark.parametrize("size", [0, 1, 99, 100, 101, 150, 200, 201, 1000])
+@pytest.mark.parametrize("width", [1, 4])
+@pytest.mark.parametrize("counted", [True, False])
+def test_a_shop_that_ignores_offset_is_read_by_page(size: int, width: int, counted: bool) -> None:
+    shop = PageOnly(size, counted=counted)
+    assert shop.read(tasks=EagerTasks(), width=width) == shop.ids
+
+
+def test_by_page_rows_that_moved_up_are_not_missed() -> None:
+    shop = PageOnly(400)
+    shop.loses_at = (4, slice(10, 15))
+    found = shop.read()
+    assert set(shop.ids) <= set(found)
+
+
+@pytest.mark.failure_mode(13)
+def test_a_shop_that_ignores_offset_and_page_is_an_error_never_success() -> None:
+    with pytest.raises(ContractViolation, match="given before"):
+        PageOnly(300, understands_page=False).read()
+
+
+def test_a_resumed_read_finds_out_too() -> None:
+    shop = PageOnly(350)
+    assert shop.read(offset=200, after_id=200) == list(range(201, 351))
