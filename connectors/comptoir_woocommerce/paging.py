@@ -134,7 +134,7 @@ class ListReader:
 
     def _ignores_offset(self, page: _Page, first: tuple[int, ...]) -> bool:
         """Whether a later request gave the first page again; from then on the list is read by `page`."""
-        if self._by_page or self._fetch_page is None or not page.offset or page.ids != first or len(first) < PAGE_ROWS:
+        if self._by_page or self._fetch_page is None or not page.offset or page.ids != first or len(first) < 2:
             return False
         _log.info("%s: the shop ignores `offset`; the list is read by `page`", self._what)
         self._by_page = True
