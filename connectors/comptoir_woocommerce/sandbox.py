@@ -14,8 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
@@ -51,8 +50,7 @@ class ServerClock:
     """The time that the HTTP server stamps its answers with, for a sandbox that is served to real clients."""
 
     def __init__(self) -> None:
-        stamp = BaseHTTPRequestHandler.date_time_string
-        self._start: datetime = parsedate_to_datetime(stamp(_NOBODY))
+        self._start = datetime.now(UTC)
         self._reading = time.monotonic()
 
     def now(self) -> datetime:
@@ -67,8 +65,6 @@ class ServerClock:
         """Waits."""
         time.sleep(seconds)
 
-
-_NOBODY: Any = None
 
 #: One at a time in each shop: its visitors, and whoever plays its merchant in the same process.
 _LOCKS: WeakKeyDictionary[WooCommerceSandbox, threading.RLock] = WeakKeyDictionary()

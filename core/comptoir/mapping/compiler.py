@@ -386,12 +386,14 @@ class _Writer:
         rows = {key: value for key, value in table.items() if key != "_default_"}
         place = f"_table{list(self.tables).index(name) + 1}"
         self.names[place] = _Table(name, rows)
+        value = self._name("k")
+        looked_up = f"{place}[{value}]"
         if "_default_" in table:
-            return f"{place}.get({expression}, {self._literal(table['_default_'])})"
+            looked_up = f"{place}.get({value}, {self._literal(table['_default_'])})"
         if "default" in rule or (annotation is not _MISSING and shapes.is_optional(annotation)):
-            held = self._name("k")
-            return f"(None if ({held} := {expression}) in (None, '') else {place}[{held}])"
-        return f"{place}[{expression}]"
+            # Nothing stays nothing where that is allowed; the table is about values.
+            return f"(None if ({value} := {expression}) in (None, '') else {looked_up})"
+        return looked_up.replace(value, expression)
 
     # -- paths -------------------------------------------------------------------------------------------------
 
