@@ -57,7 +57,7 @@ class _Day:
         # The newest orders: they are surely from after the cutover of whoever watches this day.
         self._amount_only = plain_ones[0] if plain_ones else 0
         others = [order.id for order in whole if order.id != self._amount_only]
-        self._partly, self._edited = (others[:2] + [0, 0])[:2]
+        self._partly, self._edited = [*others, 0, 0][:2]
 
     def steps(self) -> list[Step]:
         parts = [

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["GivenBack", "Sale", "sales"]
 
-_OPEN = ("pending", "failed", "cancelled", "on-hold", "checkout-draft", "trash")
+_CALLED_OFF = ("failed", "cancelled", "checkout-draft", "trash")
+_WAITING = ("pending", "on-hold")
+_PAID_LATER = ("bacs", "cheque", "cod")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +31,14 @@ class GivenBack:
 
 @dataclass(frozen=True, slots=True)
 class Sale:
-    """An order. `taxes` are the shop's own sums per rate, in percent; rate 0 stands for what bears no tax."""
+    """An order. `taxes` are the shop's own sums per rate in percent.
+
+    `money` is "paid", "awaited" (by transfer, by cheque or on delivery) or "none" (not paid, or called off).
+    """
 
     number: str
-    status: str
-    method: str
     placed_on: date
-    paid: bool
+    money: Literal["paid", "awaited", "none"]
     total: Decimal
     taxes: Mapping[Decimal, Decimal]
     refunds: Sequence[GivenBack] = field(default_factory=tuple)
@@ -53,15 +56,21 @@ def _sale(shop: WooCommerceSandbox, number: int) -> Sale:
     refunds = [_given_back(shop.show.refund(order, refund), total, taxes) for refund in order.refunds]
     return Sale(
         number=str(shown["number"]),
-        status=shown["status"],
-        method=shown["payment_method"],
         placed_on=date.fromisoformat(shown["date_created"][:10]),
-        # A plugin's state says nothing: then the date of the payment does.
-        paid=shown["date_paid"] is not None and shown["status"] not in _OPEN,
+        money=_money(shown),
         total=total,
         taxes=taxes,
         refunds=refunds,
     )
+
+
+def _money(shown: Mapping[str, Any]) -> Literal["paid", "awaited", "none"]:
+    if shown["status"] in _CALLED_OFF:
+        return "none"
+    # The state that a plugin has added says nothing about money; the date of the payment does.
+    if shown["date_paid"] is not None and shown["status"] not in _WAITING:
+        return "paid"
+    return "awaited" if shown["payment_method"] in _PAID_LATER else "none"
 
 
 def _given_back(refund: Mapping[str, Any], total: Decimal, taxes: Mapping[Decimal, Decimal]) -> GivenBack:
