@@ -170,7 +170,8 @@ def test_a_slow_worker_does_not_send_on_a_lease_that_is_nearly_over(
     assert merchant.run().main.delivered == 3
 
 
-def test_a_second_run_at_the_same_time_steps_aside(merchant: Merchant) -> None:
+def test_a_second_run_at_the_same_time_steps_aside(merchant: Merchant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("comptoir.engine.pull._PATIENCE", 0.0)
     _sell(merchant)
     with merchant.hub() as hub:
         assert hub.database.session().try_lock("pull:boutique:order")

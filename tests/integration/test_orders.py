@@ -334,3 +334,19 @@ def test_no_row_is_orphaned(merchant: Merchant) -> None:
     assert merchant.value(
         "select count(*) from sales_order o where not exists (select 1 from binding b where b.record_id = o.id)"
     ) == 0  # fmt: skip
+
+
+def test_a_target_that_is_added_later_gets_what_it_missed_by_a_full_run(merchant: Merchant) -> None:
+    merchant.edit_config('to = ["gesco"]\nschedule', "schedule")
+    shop = _shop(merchant)
+    paid = [str(request_json(shop, "POST", "/orders", simple_order())["id"]) for _ in range(3)]
+    request_json(shop, "POST", "/orders", simple_order(set_paid=False))
+    request_json(shop, "POST", f"/orders/{paid[0]}/refunds", {"amount": "2.00", "api_refund": False})
+    assert merchant.run().main.changed == 3
+    merchant.edit_config("schedule", 'to = ["gesco"]\nschedule')
+    assert merchant.run().main.delivered == 0
+    report = merchant.run(full=True)
+    assert (report.main.unchanged, report.main.delivered) == (4, 3)
+    assert report.entities[EntityName.REFUND].delivered == 1
+    assert merchant.order_numbers() == sorted(paid)
+    assert merchant.run(full=True).main.delivered == 0

@@ -9,8 +9,9 @@ from comptoir.engine.acknowledge import acknowledge
 from comptoir.engine.counts import RunReport
 from comptoir.engine.deliver import Deliverer
 from comptoir.engine.derive import derive_journal
-from comptoir.engine.hub import Hub, Route
+from comptoir.engine.hub import BROUGHT_ALONG, Hub, Route
 from comptoir.engine.pull import pull
+from comptoir.engine.replan import replan
 from comptoir.errors import ComptoirError, ConfigError
 from comptoir.model.refs import EntityName
 from comptoir.store.sync import Runs
@@ -48,6 +49,9 @@ def run_route(
         for entity, source in _sources(hub, route):
             step = None if progress is None else _step(progress, f"{source}: {entity.value}")
             pull(hub, hub.link(source), entity, report, since=since, full=full, progress=step)
+            if full:
+                for brought in (entity, *BROUGHT_ALONG.get(entity, ())):
+                    replan(hub, hub.link(source), brought, report)
         if route.entity is EntityName.JOURNAL_ENTRY:
             derive_journal(hub, report)
         _send(hub, route, report, plan_only)

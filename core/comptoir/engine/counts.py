@@ -59,7 +59,6 @@ class RunReport:
     in_doubt: int = 0
     acknowledged: int = 0
     notes: list[str] = field(default_factory=list)
-    complete: bool = True
     error: str | None = None
     seconds: float = 0.0
 
@@ -71,7 +70,7 @@ class RunReport:
     @property
     def state(self) -> RunState:
         """Derived from the outcomes."""
-        if self.error is not None or not self.complete:
+        if self.error is not None:
             return RunState.FAILED
         if self.held:
             return RunState.PLAN

@@ -18,7 +18,7 @@ from comptoir.sdk.protocols import Company, Connector
 from comptoir.store.database import Database
 from comptoir.store.vault import Vault
 
-__all__ = ["Hub", "Link", "Route"]
+__all__ = ["BROUGHT_ALONG", "Hub", "Link", "Route"]
 
 #: Documents that travel with another entity's route.
 BROUGHT_ALONG: dict[EntityName, tuple[EntityName, ...]] = {EntityName.ORDER: (EntityName.REFUND,)}

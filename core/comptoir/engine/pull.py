@@ -22,6 +22,9 @@ from comptoir.store.sync import CursorRow, Cursors
 
 __all__ = ["pull"]
 
+#: How long a run waits for another one that reads the same: usually that takes a second or two.
+_PATIENCE = 20.0
+
 
 def pull(
     hub: Hub,
@@ -39,8 +42,13 @@ def pull(
     Raises what the connector raises; everything committed until then stays.
     """
     lock = f"pull:{link.name}:{entity.value}"
+    clock = hub.ports.clock
+    patience = clock.monotonic() + _PATIENCE
     with hub.database.errors():
-        if not hub.database.session().try_lock(lock):
+        while not hub.database.session().try_lock(lock):
+            if clock.monotonic() < patience:
+                clock.sleep(0.25)
+                continue
             raise TransientError(
                 f"{link.name}: another run is reading {entity.value} at this moment",
                 hint="Nothing to do: what it reads serves every route; run again when it has ended.",

@@ -288,6 +288,29 @@ class Documents:
         }[entity]
         return loader(wanted)
 
+    def never_planned(
+        self, entity: EntityName, connection: str, target: str, *, after: UUID | None, limit: int
+    ) -> list[UUID]:
+        """Ids of documents that have no delivery to a target, whatever became of it; in order, `after` one of them.
+
+        Documents from before the cutover are left out, and refunds whose order the target was not given.
+        """
+        cutover = "and not d.before_cutover " if entity in (EntityName.ORDER, EntityName.REFUND) else ""
+        if entity is EntityName.REFUND:
+            cutover += (
+                "and exists (select 1 from sales_order o join delivery x on x.record_id = o.id "
+                "where o.connection = d.connection and o.external_id = d.order_external_id "
+                "and x.target = %(target)s and x.state <> 'dead' and not o.before_cutover) "
+            )
+        rows = self._session.rows(
+            f"select d.id from {_HEAD_TABLE[entity]} d where d.connection = %(connection)s "
+            f"and (%(after)s::uuid is null or d.id > %(after)s) {cutover}"
+            "and not exists (select 1 from delivery y where y.record_id = d.id and y.target = %(target)s) "
+            "order by d.id limit %(limit)s",
+            {"connection": connection, "target": target, "after": after, "limit": limit},
+        )
+        return [row[0] for row in rows]
+
     def orders_before_cutover(self, connection: str, external_ids: Iterable[str]) -> set[str]:
         """Which of these orders belong to the time before the cutover."""
         rows = self._session.rows(

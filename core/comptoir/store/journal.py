@@ -35,6 +35,16 @@ class Dirty:
                 (kind, list(record_ids), at),
             )
 
+    def mark_unbooked(self, connection: str, at: datetime) -> None:
+        """Marks the orders of a channel that have no entry at all (it was not booked by the hub before)."""
+        self._session.execute(
+            "insert into dirty (kind, record_id, marked_at) select 'journal', o.id, %s from sales_order o "
+            "where o.connection = %s and not o.before_cutover "
+            "and not exists (select 1 from journal_entry j where j.document_id = o.id) "
+            "on conflict (kind, record_id) do nothing",
+            (at, connection),
+        )
+
     def take(self, kind: str, limit: int) -> list[UUID]:
         """Removes and returns marks; the caller's transaction holds what is derived from them."""
         rows = self._session.rows(
