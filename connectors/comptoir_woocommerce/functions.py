@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -39,13 +40,18 @@ _RATE_IN_CODE = re.compile(r"(?<![\d.,])(\d{1,2}(?:[.,]\d+)?)\s*%")
 #: Product types of the usual bundle plugins.
 _KIT_TYPES = frozenset({"bundle", "composite", "woosb", "yith_bundle"})
 _SMALLEST_SHARE = Decimal("1e-8")
+_PRICE_STEP = Decimal("1e-10")
+_ZERO = Decimal(0)
 
 
 def amount(value: Any) -> Decimal | None:
     """An exact amount from WooCommerce's text (never from a float); None when it is empty."""
-    if value is None or value == "":
+    if value.__class__ is str:  # what WooCommerce sends, nearly always
+        if not value:
+            return None
+    elif value is None:
         return None
-    if isinstance(value, float | bool) or not isinstance(value, str | int | Decimal):
+    elif isinstance(value, float | bool) or not isinstance(value, str | int | Decimal):
         raise ValueError(f"{value!r} is no exact amount")
     try:
         found = Decimal(value)
@@ -67,7 +73,9 @@ def _words(value: Any) -> str:
 
 def _meta(entries: Any, keys: Sequence[str]) -> str | None:
     """The first non-empty text stored under one of these keys."""
-    found = {entry.get("key"): entry.get("value") for entry in entries or () if isinstance(entry, dict)}
+    if not entries:
+        return None
+    found = {entry.get("key"): entry.get("value") for entry in entries if isinstance(entry, dict)}
     return next((text for key in keys if (text := _words(found.get(key)))), None)
 
 
@@ -141,10 +149,10 @@ def tax_lines(
     rounded apart by the shop, so they may differ by a cent: the line's figure holds, shared by largest remainder.
     """
     minor_units_known(currency)
-    base, total = amount(net) or Decimal(0), amount(tax) or Decimal(0)
+    base, total = amount(net) or _ZERO, amount(tax) or _ZERO
     by_id = {str(rate.get("rate_id")): rate for rate in rates or ()}
     parts = [(str(t.get("id")), part) for t in taxes or () if (part := amount(t.get("total"))) is not None]
-    if total and not any(part for _, part in parts):
+    if total and (len(parts) != 1 or not parts[0][1]) and not any(part for _, part in parts):
         if not parts and len(by_id) == 1:
             parts = [(next(iter(by_id)), total)]
         elif len(parts) != 1:
@@ -157,7 +165,7 @@ def tax_lines(
         scheme, category = _untaxed_scheme(place, _meta(meta, VAT_META_KEYS), str(company_country))
         return [_zero_line(base, scheme, category, place)]
     shares = _split(total, [part for _, part in parts], str(currency))
-    lines, taxed_before = [], Decimal(0)
+    lines, taxed_before = [], _ZERO
     for (rate_id, _), share in zip(parts, shares, strict=True):
         rate = by_id.get(rate_id)
         if rate is None:
@@ -199,20 +207,34 @@ def _zero_line(base: Decimal, scheme: str, category: str, place: str) -> dict[st
 def _one_line(
     rate: Mapping[str, Any], share: Decimal, base: Decimal, before: Decimal, place: str, company_country: str
 ) -> dict[str, Any]:
-    code = _words(rate.get("rate_code")).upper()
-    found = _RATE_CODE.match(code)
-    country = found.group("country") if found else place or company_country
-    percent = _rate_of(rate)
+    written = (rate.get("rate_code"), rate.get("rate_percent"), rate.get("label"), rate.get("rate_id"))
+    try:
+        percent, country, scheme, code, label = _rate_facts(*written, place, company_country)
+    except TypeError:  # one of them is a list or an object, which no cache can hold
+        percent, country, scheme, code, label = _rate_facts.__wrapped__(*written, place, company_country)
     return {
         "category": "S" if percent else "Z",
         "rate": percent,
         "base": base + before if rate.get("compound") else base,
         "amount": share,
-        "country": "FR" if country == "MC" else country,
-        "scheme": _taxed_scheme(country, company_country),
-        "source_code": _words(rate.get("rate_code")) or str(rate.get("rate_id")),
-        "label": _words(rate.get("label")) or None,
+        "country": country,
+        "scheme": scheme,
+        "source_code": code,
+        "label": label,
     }
+
+
+@functools.lru_cache(maxsize=512, typed=True)
+def _rate_facts(
+    rate_code: Any, rate_percent: Any, label: Any, rate_id: Any, place: str, company_country: str
+) -> tuple[Decimal, str, str, str, str | None]:
+    """Percentage, country, scheme, code and label of a rate: the same few rates stand in every order of a shop."""
+    code = _words(rate_code)
+    found = _RATE_CODE.match(code.upper())
+    country = found.group("country") if found else place or company_country
+    percent = _rate_of({"rate_code": rate_code, "rate_percent": rate_percent, "label": label, "rate_id": rate_id})
+    scheme = _taxed_scheme(country, company_country)
+    return percent, "FR" if country == "MC" else country, scheme, code or str(rate_id), _words(label) or None
 
 
 # --- amounts --------------------------------------------------------------------------------------------------
@@ -220,8 +242,8 @@ def _one_line(
 
 def unit_price(list_net: Any, quantity: Any) -> Decimal:
     """Net price of one before discounts, at ten decimals; the line's net when nothing is counted."""
-    net, count = amount(list_net) or Decimal(0), _number(quantity) or Decimal(0)
-    return (net / count).quantize(Decimal("1e-10"), ROUND_HALF_UP).normalize() + 0 if count else net
+    net, count = amount(list_net) or _ZERO, _number(quantity) or _ZERO
+    return (net / count).quantize(_PRICE_STEP, ROUND_HALF_UP).normalize() + 0 if count else net
 
 
 def negated(value: Any) -> Decimal:
@@ -267,8 +289,8 @@ def payment_state(status: Any, date_paid: Any, method: Any, total: Any, refunds:
 
     Cash on delivery is `processing` long before the money is there: then only the payment date counts.
     """
-    given_back = sum((abs(amount(refund.get("total")) or Decimal(0)) for refund in refunds or ()), Decimal(0))
-    due = amount(total) or Decimal(0)
+    given_back = sum([abs(amount(refund.get("total")) or _ZERO) for refund in refunds or ()], _ZERO)
+    due = amount(total) or _ZERO
     if status == "refunded" or (given_back and given_back >= due):
         return "refunded"
     if status == "failed":
@@ -368,7 +390,7 @@ def business_day(local_time: Any) -> str | None:
 def country(value: Any) -> str | None:
     """An ISO country code, None when empty."""
     code = _words(value).upper()
-    if code and not re.fullmatch(r"[A-Z]{2}", code):
+    if code and not (len(code) == 2 and code.isascii() and code.isalpha()):
         raise ValueError(f"{value!r} is no country code")
     return code or None
 

@@ -118,9 +118,10 @@ class _Writer:
         }
         self.depth = 0
         self.traced = False
+        self.reads: dict[str, str] = {}
 
     def write(self, *, traced: bool) -> str:
-        self.traced, self.depth = traced, 0
+        self.traced, self.depth, self.reads = traced, 0, {}
         fields = self.source.tree.get("fields")
         if not isinstance(fields, Located):
             self.problems.add(self.source.tree, "mapping", "a mapping needs `fields`")
@@ -130,7 +131,8 @@ class _Writer:
         target_schema = None if self.reads_dicts else self.schema
         body = self._object(fields, root, target, target_schema, "")
         tracer = ", _t=None" if traced else ""
-        return f"def apply(r, ctx, parent=None, creating=True{tracer}):\n    return {body}\n"
+        reads = "".join(f"    {name} = {read}\n" for read, name in self.reads.items())
+        return f"def apply(r, ctx, parent=None, creating=True{tracer}):\n{reads}    return {body}\n"
 
     # -- objects and lists -------------------------------------------------------------------------------------
 
@@ -359,7 +361,14 @@ class _Writer:
                 self.problems.add(rule, "as", f"unknown conversion {conversion!r}; known: {', '.join(CONVERSIONS)}")
                 return expression, None
             self.names[f"_c_{conversion}"] = CONVERSIONS[conversion]
-            expression, given = f"_c_{conversion}({expression})", CONVERSION_TYPES[conversion]
+            given = CONVERSION_TYPES[conversion]
+            if conversion == "text":
+                # The most frequent conversion of all: without a call where the value is a text already.
+                name = self._name("v")
+                is_text = f"({name} := {expression}).__class__ is str"
+                expression = f"(({name}.strip() or None) if {is_text} else _c_text({name}))"
+            else:
+                expression = f"_c_{conversion}({expression})"
         if "table" in rule:
             expression, given = self._table(rule, expression, annotation), None
         if "default" in rule:
@@ -367,7 +376,9 @@ class _Writer:
             if annotation is not _MISSING and (why := shapes.reject_value(annotation, default)):
                 self.problems.add(rule, "default", f"the default {shown(default)} does not fit: {why}")
             name = self._name("v")
-            expression = f"({name} if ({name} := {expression}) not in (None, '') else {self._literal(default)})"
+            # What a conversion gives is never ''.
+            empty = "is not None" if given is not None and "as" in rule else "not in (None, '')"
+            expression = f"({name} if ({name} := {expression}) {empty} else {self._literal(default)})"
         if "const" in rule and not {"as", "table"} & rule.keys() and annotation is not _MISSING:
             why = shapes.reject_value(annotation, rule["const"])
             if why and rule.get("default") is None:
@@ -418,9 +429,13 @@ class _Writer:
                 if not known:
                     self.problems.add(owner, key, f"the platform's schema has no {path!r} (at {name!r})")
                     return "None"
-                if position:
+                if position == 1 and expression in self.reads.values():
+                    expression = self._read(f"{expression} or _E")
+                elif position:
                     expression = f"({expression} or _E)"
                 expression = f"{expression}.get({name!r})"
+                if expression == f"r.get({name!r})":
+                    expression = self._read(expression)
                 if match:
                     expression = f"_pick({expression}, {match.group(2)!r}, {match.group(3)!r})"
                     schema = (schema or {}).get("items")
@@ -437,6 +452,15 @@ class _Writer:
             optional = optional or shapes.is_optional(annotation)
             model = shapes.model_of(annotation)
         return expression
+
+    def _read(self, expression: str) -> str:
+        """A local name for what is read from the record's root: lines and charges ask for it again and again.
+
+        Not in the traced version, where each field must fail by itself.
+        """
+        if self.traced:
+            return expression
+        return self.reads.setdefault(expression, f"_r{len(self.reads) + 1}")
 
     def _below(self, path: str, scope: _Scope) -> tuple[Any, dict[str, Any] | None]:
         """Model (out) or schema (in) of what a path leads to; of one element when it is a list."""

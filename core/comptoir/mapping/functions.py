@@ -12,6 +12,8 @@ __all__ = ["BUILTINS", "CONVERSIONS", "CONVERSION_TYPES", "at", "items", "nested
 _CENT = Decimal("0.01")
 #: Beyond it no amount, quantity or id is meant, and Python would need minutes to write the number out.
 _LARGEST_EXPONENT = 100
+#: Of 2026-11-22T04:15:08, which has no zone.
+_SECONDS_WIDTH = 19
 
 
 def shown(value: Any) -> str:
@@ -39,6 +41,10 @@ def text(value: Any) -> str | None:
 
 def code(value: Any) -> str | None:
     """A key as text: numbers are written out, empty is None. A float is refused: it has lost digits already."""
+    if value.__class__ is str:
+        return value.strip() or None
+    if value.__class__ is int:
+        return str(value)
     if value is None or value == "":
         return None
     if isinstance(value, (bool, float, Mapping, list, tuple)):
@@ -50,7 +56,7 @@ def decimal(value: Any) -> Decimal | None:
     """An exact decimal; a JSON number is taken by its shortest written form, never through arithmetic."""
     if value is None or value == "":
         return None
-    if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal)):
+    if value.__class__ is not str and (isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal))):
         raise ValueError(f"{shown(value)} is no number")
     try:
         number = Decimal(repr(value) if isinstance(value, float) else value)
@@ -89,10 +95,12 @@ def utc(value: Any) -> datetime | None:
     """An aware UTC moment from ISO 8601 text; text without a zone is UTC (the `*_gmt` fields of WordPress)."""
     if value is None or value == "":
         return None
-    if isinstance(value, datetime):
-        moment = value
-    elif isinstance(value, str):
+    if isinstance(value, str):
+        if len(value) == _SECONDS_WIDTH:
+            return datetime.fromisoformat(value + "+00:00")
         moment = datetime.fromisoformat(value)
+    elif isinstance(value, datetime):
+        moment = value
     else:
         raise ValueError(f"{shown(value)} is no date and time")
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
@@ -155,7 +163,10 @@ def join(separator: str, *parts: Any) -> str | None:
 
 def first(*values: Any) -> Any:
     """The first value that is neither None nor empty."""
-    return next((v for v in values if v not in (None, "")), None)
+    for value in values:
+        if value is not None and value != "":
+            return value
+    return None
 
 
 def some(*values: Any) -> list[Any]:
