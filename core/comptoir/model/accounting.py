@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from pydantic import model_validator
 
-from comptoir.model.base import Amount, Canonical, Code, Currency, Text
+from comptoir.model.base import Amount, Canonical, Code, Currency, Personal, Text
 
 __all__ = ["EntryKind", "JournalEntry", "JournalLine", "Side"]
 
@@ -32,7 +32,7 @@ class JournalLine(Canonical):
     account: Code
     account_label: Text
     third_party: Code | None = None
-    third_party_label: Text | None = None
+    third_party_label: Personal | None = None
     label: Text
     side: Side
     amount: Amount

@@ -7,6 +7,7 @@ Conventions come from the canonical model's specification, section 2: identity i
 from __future__ import annotations
 
 import enum
+import math
 import unicodedata
 from decimal import Decimal
 from typing import Annotated, Any, get_args
@@ -21,9 +22,11 @@ __all__ = [
     "Code",
     "Country",
     "Currency",
+    "Extra",
     "Instant",
     "Percent",
     "Personal",
+    "PersonalCode",
     "Privacy",
     "Quantity",
     "Text",
@@ -43,10 +46,49 @@ class Privacy(enum.StrEnum):
 
 
 def nfc(text: str) -> str:
-    """The text in Unicode normal form C (two spellings of one accent are one text)."""
-    if text.isascii():
-        return text
-    return unicodedata.normalize("NFC", text)
+    """The text in Unicode normal form C (two spellings of one accent are one text).
+
+    ValueError for the NUL character, which no database and no file takes.
+    """
+    if "\x00" in text:
+        raise ValueError("the text holds a NUL character")
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+#: How deeply untouched source fields may be nested.
+_DEPTH = 32
+
+
+def _plain(value: dict[str, object]) -> dict[str, object]:
+    """The value itself when it is plain JSON that can be stored; ValueError otherwise."""
+    _check_plain(value, _DEPTH)
+    return value
+
+
+def _check_plain(value: object, depth: int) -> None:
+    if isinstance(value, str):
+        if "\x00" in value:
+            raise ValueError("a text holds a NUL character")
+        if not value.isascii():
+            value.encode()  # a lone surrogate is a UnicodeEncodeError, which is a ValueError
+    elif isinstance(value, (dict, list, tuple)):
+        if depth == 0:
+            raise ValueError(f"it is nested more than {_DEPTH} levels deep")
+        for inner in value.values() if isinstance(value, dict) else value:
+            _check_plain(inner, depth - 1)
+        if isinstance(value, dict):
+            for key in value:
+                if not isinstance(key, str):
+                    raise ValueError("a key is no text")
+                _check_plain(key, 0)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError("a number is not finite")
+    elif isinstance(value, int):
+        if value.bit_length() > 64:
+            raise ValueError("a number is too large")
+    elif value is not None:
+        raise ValueError(f"a {type(value).__name__} is no JSON")
 
 
 #: Human text. Limits and charset belong to the target's capability, not to the model.
@@ -54,7 +96,9 @@ Text = Annotated[str, AfterValidator(nfc)]
 #: Human text that reveals a person.
 Personal = Annotated[str, AfterValidator(nfc), Field(json_schema_extra={"privacy": Privacy.PERSONAL})]
 #: A machine's key: SKU, number, external id. Never empty: an empty key would match everything.
-Code = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+Code = Annotated[str, StringConstraints(min_length=1, max_length=512), AfterValidator(nfc)]
+#: A key that leads to a person: a parcel's number, a pickup point.
+PersonalCode = Annotated[Code, Field(json_schema_extra={"privacy": Privacy.PERSONAL})]
 #: ISO 4217. There is no default currency anywhere.
 Currency = Annotated[str, AfterValidator(known_currency)]
 #: ISO 3166-1 alpha-2.
@@ -66,6 +110,8 @@ UnitPrice = Annotated[Decimal, Field(max_digits=24, decimal_places=10)]
 Quantity = Annotated[Decimal, Field(max_digits=18, decimal_places=6)]
 #: A rate in percent: 20 means 20 %.
 Percent = Annotated[Decimal, Field(max_digits=9, decimal_places=5)]
+#: Source fields passed through untouched: plain JSON. Personal until declared otherwise.
+Extra = Annotated[dict[str, object], AfterValidator(_plain), Field(json_schema_extra={"privacy": Privacy.PERSONAL})]
 #: An aware moment.
 Instant = AwareDatetime
 

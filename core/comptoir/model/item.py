@@ -12,9 +12,9 @@ from comptoir.model.base import (
     Canonical,
     Code,
     Currency,
+    Extra,
     Instant,
     Percent,
-    Privacy,
     Quantity,
     Text,
     UnitPrice,
@@ -128,7 +128,7 @@ class Item(Canonical):
     prices: tuple[Price, ...] = ()
     source_stock: Quantity | None = None
     modified_at: Instant | None = None
-    extra: dict[str, object] = Field(default_factory=dict, json_schema_extra={"privacy": Privacy.PERSONAL})
+    extra: Extra = Field(default_factory=dict)
 
 
 class Product(Canonical):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Sequence
-from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
 from typing import Self
 
 from pydantic import Field
 
-from comptoir.model.base import Amount, Canonical, Code, Country, Currency, Instant, Percent
+from comptoir.model.base import Amount, Canonical, Code, Country, Currency, Instant, Percent, Text
 from comptoir.model.currencies import CURRENCIES
 
 __all__ = [
@@ -46,20 +48,23 @@ def round_money(value: Decimal, currency: str) -> Decimal:
 def allocate(total: Decimal, weights: Sequence[Decimal], currency: str) -> list[Decimal]:
     """`total` split over `weights` at the minor unit, by largest remainder, ties in order; the parts sum to `total`.
 
-    All weights zero: the first part takes everything. `total` must already be at the minor unit.
+    All weights zero: the first part takes everything. ValueError when `total` is not at the minor unit.
     """
     if not weights:
         return []
     unit = Decimal(1).scaleb(-minor_units(currency))
-    whole = sum(weights, Decimal(0))
+    if total != total.quantize(unit):
+        raise ValueError(f"{total} {currency} is finer than the smallest coin and cannot be split exactly")
+    # Fractions: a Decimal rounds long products, and the parts would not sum to the total.
+    exact_weights = [Fraction(w) for w in weights]
+    whole = sum(exact_weights)
     if whole == 0:
         return [total, *([Decimal(0).quantize(unit)] * (len(weights) - 1))]
-    units = int((total / unit).to_integral_value())
-    exact = [Decimal(units) * w / whole for w in weights]
-    # Floor also below zero: `//` of a Decimal truncates, and the parts of a negative total would not sum to it.
-    floors = [int(e.to_integral_value(rounding=ROUND_FLOOR)) for e in exact]
+    units = int(total.scaleb(minor_units(currency)))
+    exact = [units * w / whole for w in exact_weights]
+    floors = [math.floor(e) for e in exact]
     missing = units - sum(floors)
-    order = sorted(range(len(weights)), key=lambda i: (-(exact[i] - floors[i]), i))
+    order = sorted(range(len(weights)), key=lambda i: (floors[i] - exact[i], i))
     for i in order[:missing]:
         floors[i] += 1
     return [Decimal(f) * unit for f in floors]
@@ -159,7 +164,7 @@ class TaxLine(Canonical):
     scheme: TaxScheme
     collected_by: CollectedBy = CollectedBy.SELLER
     source_code: Code | None = Field(default=None, description="The source's own code of this rate")
-    label: str | None = None
+    label: Text | None = None
 
 
 class SourceTotals(Canonical):

@@ -17,9 +17,10 @@ from comptoir.model.base import (
     Canonical,
     Code,
     Currency,
+    Extra,
     Instant,
     Personal,
-    Privacy,
+    PersonalCode,
     Quantity,
     Text,
     UnitPrice,
@@ -217,7 +218,7 @@ class SalesOrder(Canonical):
     refund_ids: tuple[Code, ...] = ()
     totals: SourceTotals
     note: Personal | None = None
-    extra: dict[str, object] = Field(default_factory=dict, json_schema_extra={"privacy": Privacy.PERSONAL})
+    extra: Extra = Field(default_factory=dict)
 
 
 class RefundLine(Canonical):
@@ -249,7 +250,7 @@ class Refund(Canonical):
     payment_method: PaymentMethod = PaymentMethod.OTHER
     lines: tuple[RefundLine, ...] = ()
     charges: tuple[Charge, ...] = ()
-    extra: dict[str, object] = Field(default_factory=dict, json_schema_extra={"privacy": Privacy.PERSONAL})
+    extra: Extra = Field(default_factory=dict)
 
 
 class Quote(Canonical):
@@ -263,8 +264,8 @@ class OrderChange(Canonical):
     """A change of an order after it was taken over: what differs and what the policy said."""
 
     order_number: Code
-    before: dict[str, object]
-    after: dict[str, object]
+    before: Extra
+    after: Extra
     requested_by: Code
     policy: Code
     confirmed: bool = False
@@ -282,7 +283,7 @@ class Shipment(Canonical):
     external_id: Code
     order_number: Code
     carrier: Text | None = None
-    tracking: tuple[Code, ...] = ()
+    tracking: tuple[PersonalCode, ...] = ()
     shipped_at: Instant | None = None
     quantities: dict[str, Quantity] = Field(default_factory=dict)
 
@@ -351,7 +352,7 @@ class Payout(Canonical):
     external_id: Code
     period_start: date
     period_end: date
-    bank_ref: Text | None = None
+    bank_ref: Personal | None = None
     amount: Amount
     currency: Currency
 

@@ -8,7 +8,18 @@ from uuid import UUID
 
 from pydantic import Field
 
-from comptoir.model.base import Canonical, Code, Country, Instant, Personal, Privacy, Text
+from comptoir.model.base import (
+    Canonical,
+    Code,
+    Country,
+    Currency,
+    Extra,
+    Instant,
+    Personal,
+    PersonalCode,
+    Privacy,
+    Text,
+)
 
 __all__ = [
     "AccountKind",
@@ -52,7 +63,7 @@ class Party(Canonical):
     vat_id: Personal | None = None
     siren: Personal | None = None
     siret: Personal | None = None
-    languages: tuple[str, ...] = ()
+    languages: tuple[Text, ...] = ()
 
     @property
     def display_name(self) -> str:
@@ -77,11 +88,11 @@ class Address(Canonical):
     lines: tuple[Personal, ...] = ()
     postcode: Personal | None = None
     city: Personal | None = None
-    region: Text | None = None
+    region: Personal | None = None
     country: Country | None = None
     phone: Personal | None = None
     email: Personal | None = None
-    pickup_point: Code | None = None
+    pickup_point: PersonalCode | None = None
 
     @property
     def display_name(self) -> str:
@@ -120,7 +131,7 @@ class Customer(Canonical):
     origin_channel: Code
     created_at: Instant | None = None
     modified_at: Instant | None = None
-    extra: dict[str, object] = Field(default_factory=dict, json_schema_extra={"privacy": Privacy.PERSONAL})
+    extra: Extra = Field(default_factory=dict)
 
 
 class IdentityLink(Canonical):
@@ -128,7 +139,7 @@ class IdentityLink(Canonical):
 
     left: UUID
     right: UUID
-    evidence: dict[str, str]
+    evidence: dict[str, str] = Field(json_schema_extra={"privacy": Privacy.PERSONAL})
     score: float
     decision: Code
     by: Code
@@ -173,4 +184,4 @@ class Supplier(Canonical):
     code: Code
     party: Party
     lead_time_days: int | None = None
-    currency: Code | None = None
+    currency: Currency | None = None

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from comptoir.model.base import Canonical, Code, Instant
+from comptoir.model.base import Canonical, Code, Instant, Personal, Privacy
 
 __all__ = [
     "AuditEvent",
@@ -249,7 +249,7 @@ class Conflict(Canonical):
     entity: EntityName
     record_id: UUID
     field: Code
-    values: dict[str, Any]
+    values: dict[str, Any] = Field(json_schema_extra={"privacy": Privacy.PERSONAL})
     decision: str | None = None
 
 
@@ -276,8 +276,8 @@ class DriftItem(Canonical):
     entity: EntityName
     record_id: UUID
     field: Code
-    ours: str | None
-    theirs: str | None
+    ours: Personal | None
+    theirs: Personal | None
     cause: str | None = None
     since: Instant | None = None
 
