@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from comptoir.app.system import rare_collection
 from comptoir.engine.acknowledge import acknowledge
 from comptoir.engine.counts import RunReport
 from comptoir.engine.deliver import Deliverer
@@ -99,7 +100,8 @@ def _recorded(hub: Hub, route: Route, trigger: str, work: Callable[[RunReport], 
     with hub.database.transaction() as session:
         Runs(session).start(report.run_id, route.name, trigger, clock.now())
     try:
-        work(report)
+        with rare_collection():
+            work(report)
     except ComptoirError as error:
         report.error = error.message
         raise

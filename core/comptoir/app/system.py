@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import threading
@@ -9,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
@@ -20,7 +22,7 @@ from comptoir.sdk.ports import HttpRequest, HttpResponse
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["SystemClock", "SystemIds", "SystemRandom", "SystemTransport", "ThreadTasks"]
+__all__ = ["SystemClock", "SystemIds", "SystemRandom", "SystemTransport", "ThreadTasks", "rare_collection"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -208,3 +210,18 @@ def _short(error: Exception) -> str:
         cause = found
     text = str(getattr(cause, "strerror", None) or cause)
     return text.rsplit(": ", 1)[-1][:200] or type(error).__name__
+
+
+@contextmanager
+def rare_collection() -> Iterator[None]:
+    """Python's cycle collector looks two hundred times less often in the block.
+
+    A batch makes half a million objects that live until it is stored and hold no cycles. At the usual setting they are
+    walked through again and again: that was a fifth of a run's CPU time, and freed nothing.
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(150_000, 10, 10)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
