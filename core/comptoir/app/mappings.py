@@ -71,13 +71,20 @@ def preview(config: Path, name: str, *, file: Path | None, record: str | None, s
     if record is not None:
         raw, parent, context = _stored(config, name, record)
     elif file is not None:
-        raw = orjson.loads(file.read_bytes())
+        raw = _read(file)
         if isinstance(raw, dict) and set(raw) <= {"payload", "parent"} and "payload" in raw:
             raw, parent = raw["payload"], raw.get("parent")
     else:
         raise ConfigError("name a record: --file FILE.json or --record CONNECTION:ID", code="usage")
     result = run_mapping(mapping, raw, context, parent)
     return {"source": raw, "canonical" if mapping.direction == "in" else "payload": result}
+
+
+def _read(file: Path) -> Any:
+    try:
+        return orjson.loads(file.read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise ConfigError(f"{file} is no JSON record: {error}", code="usage") from None
 
 
 def _stored(config: Path, name: str, record: str) -> tuple[Any, Any, dict[str, Any]]:

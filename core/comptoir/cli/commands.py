@@ -278,6 +278,23 @@ def _show_report(report: RunReport, as_json: bool) -> None:
         say(note)
 
 
+@app.command()
+def journey(
+    reference: Annotated[str, typer.Argument(help="Order or refund number, external id, SKU or e-mail address.")],
+    lang: Annotated[str | None, typer.Option(help="en or fr; by default the terminal's language.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Tell what became of one record: received, decided, sent, answered, in sentences."""
+    from comptoir.app.journey import journeys
+
+    found = journeys(_State.config, reference, lang=lang)
+    if as_json:
+        print_json([j.as_dict() for j in found])
+        return
+    for told in found:
+        table(["", told.title], told.sentences)
+
+
 # -- quarantine --------------------------------------------------------------------------------------------------
 
 
