@@ -10,6 +10,7 @@ until Ctrl-C. Nothing of the caller's own Comptoir or Airflow is used or changed
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -58,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _forget_the_caller()
     try:
         return _play(given)
-    except Interrupted:
+    except Interrupted as signal_name:
+        sys.stdout.write(f"{signal_name}: stopped before anything was started.\n")
         return 130
 
 
@@ -77,6 +79,8 @@ def _play(given: argparse.Namespace) -> int:
     from comptoir.airflow.demo_screen import Screen
     from comptoir.errors import ComptoirError
 
+    # An interrupted statement is no news: without a handler, Python would print its warning.
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())
     screen = Screen(as_json=given.json)
     lived = False
     try:
@@ -90,6 +94,7 @@ def _play(given: argparse.Namespace) -> int:
                 lived = place.succeeded = True
                 day.welcome()
                 day.live()
+        screen.line(f"The demo took {screen.seconds:.0f} seconds.")
         return 0 if place.succeeded else 1
     except Interrupted:
         # Ctrl-C is how the demo that stays up is meant to end.
