@@ -47,12 +47,17 @@ _ZERO = Decimal(0)
 def amount(value: Any) -> Decimal | None:
     """An exact amount from WooCommerce's text (never from a float); None when it is empty."""
     if value.__class__ is str:  # what WooCommerce sends, nearly always
-        if not value:
-            return None
-    elif value is None:
+        return _exact(value) if value else None
+    if value is None:
         return None
-    elif isinstance(value, float | bool) or not isinstance(value, str | int | Decimal):
+    if isinstance(value, float | bool) or not isinstance(value, str | int | Decimal):
         raise ValueError(f"{value!r} is no exact amount")
+    return _exact.__wrapped__(value)
+
+
+@functools.lru_cache(maxsize=4096)
+def _exact(value: Any) -> Decimal:
+    """The amount itself. Kept for texts: a shop's prices, taxes and zeros come again and again."""
     try:
         found = Decimal(value)
     except InvalidOperation:

@@ -8,13 +8,25 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import BaseModel
 
 from comptoir.mapping import shapes
-from comptoir.mapping.functions import BUILTINS, CONVERSION_TYPES, CONVERSIONS, at, items, nested, pick, shown, some
+from comptoir.mapping.functions import (
+    BUILTINS,
+    CONVERSION_TYPES,
+    CONVERSIONS,
+    at,
+    exact,
+    items,
+    nested,
+    pick,
+    shown,
+    some,
+)
 from comptoir.mapping.paths import PICK, split, wrong_path
 from comptoir.mapping.source import Located, MappingSource, Problems
 
@@ -36,6 +48,12 @@ _WORDS = {
     "chain": {"on"},
 }
 _MISSING = object()
+#: The frequent conversions without a call where the value has the usual type already.
+_FAST = {
+    "text": "(({name}.strip() or None) if ({name} := {value}).__class__ is str else _c_text({name}))",
+    "code": "(str({name}) if ({name} := {value}).__class__ is int else _c_code({name}))",
+    "decimal": "(_exact({name}) if ({name} := {value}).__class__ is str and {name} else _c_decimal({name}))",
+}
 
 
 class Compiled:
@@ -78,8 +96,10 @@ def compile_mapping(
 ) -> Compiled:
     """The compiled mapping; ConfigError with every fault (file and line) when it does not fit model or schema."""
     writer = _Writer(source, model, functions, schema)
-    fast = writer.write(traced=False)
+    writer.write(traced=False)
     writer.problems.raise_if_any()
+    writer.share_calls()
+    fast = writer.write(traced=False)
     return Compiled(fast, writer.write(traced=True), writer.names)
 
 
@@ -111,6 +131,7 @@ class _Writer:
         self.names: dict[str, Any] = {
             "_E": {},
             "_at": at,
+            "_exact": exact,
             "_items": items,
             "_nested": nested,
             "_pick": pick,
@@ -118,10 +139,14 @@ class _Writer:
         }
         self.depth = 0
         self.traced = False
+        self.writes_traced = False
         self.reads: dict[str, str] = {}
+        self.calls: Counter[str] = Counter()
+        self.shared: dict[str, str] = {}
 
     def write(self, *, traced: bool) -> str:
-        self.traced, self.depth, self.reads = traced, 0, {}
+        self.traced = self.writes_traced = traced
+        self.depth, self.reads = 0, {}
         fields = self.source.tree.get("fields")
         if not isinstance(fields, Located):
             self.problems.add(self.source.tree, "mapping", "a mapping needs `fields`")
@@ -131,8 +156,17 @@ class _Writer:
         target_schema = None if self.reads_dicts else self.schema
         body = self._object(fields, root, target, target_schema, "")
         tracer = ", _t=None" if traced else ""
-        reads = "".join(f"    {name} = {read}\n" for read, name in self.reads.items())
-        return f"def apply(r, ctx, parent=None, creating=True{tracer}):\n{reads}    return {body}\n"
+        before = {} if traced else {**self.reads, **self.shared}
+        first = "".join(f"    {name} = {expression}\n" for expression, name in before.items())
+        return f"def apply(r, ctx, parent=None, creating=True{tracer}):\n{first}    return {body}\n"
+
+    def share_calls(self) -> None:
+        """From the next writing on, a call that the root makes twice with the same arguments is made once.
+
+        Functions are pure. Both places are always evaluated, so it fails for no record that did not fail before.
+        """
+        repeated = [call for call, times in self.calls.items() if times > 1]
+        self.shared = {call: f"_s{number}" for number, call in enumerate(repeated, 1)}
 
     # -- objects and lists -------------------------------------------------------------------------------------
 
@@ -339,7 +373,11 @@ class _Writer:
                 parts.append(self._argument(rule, argument, scope))
             else:
                 parts.append(self._literal(argument))
-        return f"{place}({', '.join(parts)})"
+        call = f"{place}({', '.join(parts)})"
+        if self.writes_traced or scope.expression != "r" or scope.index is not None:
+            return call
+        self.calls[call] += 1
+        return self.shared.get(call, call)
 
     def _literal(self, value: Any) -> str:
         """A constant as Python source. Only what YAML has can come here; anything else would be our own mistake."""
@@ -362,13 +400,11 @@ class _Writer:
                 return expression, None
             self.names[f"_c_{conversion}"] = CONVERSIONS[conversion]
             given = CONVERSION_TYPES[conversion]
-            if conversion == "text":
-                # The most frequent conversion of all: without a call where the value is a text already.
-                name = self._name("v")
-                is_text = f"({name} := {expression}).__class__ is str"
-                expression = f"(({name}.strip() or None) if {is_text} else _c_text({name}))"
-            else:
+            fast = _FAST.get(conversion)
+            if fast is None:
                 expression = f"_c_{conversion}({expression})"
+            else:
+                expression = fast.format(name=self._name("v"), value=expression)
         if "table" in rule:
             expression, given = self._table(rule, expression, annotation), None
         if "default" in rule:
@@ -458,7 +494,7 @@ class _Writer:
 
         Not in the traced version, where each field must fail by itself.
         """
-        if self.traced:
+        if self.writes_traced:
             return expression
         return self.reads.setdefault(expression, f"_r{len(self.reads) + 1}")
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
 
-__all__ = ["BUILTINS", "CONVERSIONS", "CONVERSION_TYPES", "at", "items", "nested", "pick", "shown", "some"]
+__all__ = ["BUILTINS", "CONVERSIONS", "CONVERSION_TYPES", "at", "exact", "items", "nested", "pick", "shown", "some"]
 
 _CENT = Decimal("0.01")
 #: Beyond it no amount, quantity or id is meant, and Python would need minutes to write the number out.
@@ -56,8 +57,16 @@ def decimal(value: Any) -> Decimal | None:
     """An exact decimal; a JSON number is taken by its shortest written form, never through arithmetic."""
     if value is None or value == "":
         return None
-    if value.__class__ is not str and (isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal))):
+    if value.__class__ is str:
+        return exact(value)
+    if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal)):
         raise ValueError(f"{shown(value)} is no number")
+    return exact.__wrapped__(value)
+
+
+@lru_cache(maxsize=4096)
+def exact(value: Any) -> Decimal:
+    """The number itself. Kept for texts: a shop's prices, taxes and zeros come again and again."""
     try:
         number = Decimal(repr(value) if isinstance(value, float) else value)
     except (InvalidOperation, ValueError):
