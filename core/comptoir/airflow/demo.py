@@ -136,6 +136,7 @@ def _place(folder: Path | None, screen: Screen) -> Iterator[_Place]:
     import tempfile
 
     from comptoir.errors import ConfigError
+    from comptoir.store import embedded
 
     if folder is None:
         place = _Place(Path(tempfile.mkdtemp(prefix="comptoir-demo-")).resolve(), temporary=True)
@@ -150,6 +151,13 @@ def _place(folder: Path | None, screen: Screen) -> Iterator[_Place]:
             raise ConfigError(
                 f"{folder} is not empty: the demo makes a merchant of its own.",
                 hint="Name a new folder, or leave --folder out.",
+            )
+        # As root the database is not in the folder, and does not go away with it.
+        before = embedded.status(place.folder / ".comptoir")
+        if before["version"] is not None:
+            raise ConfigError(
+                f"The database of an earlier {folder} is still there, in {before['data']}.",
+                hint="Name another folder, or leave --folder out.",
             )
     try:
         yield place
