@@ -83,9 +83,7 @@ def _create() -> bool:
     if made.returncode:
         shutil.rmtree(VENV, ignore_errors=True)
         version = ".".join(map(str, sys.version_info[:2]))
-        sys.exit(
-            f"Python could not create {VENV.name}. On Debian or Ubuntu: apt-get install python{version}-venv"
-        )
+        sys.exit(f"Python could not create {VENV.name}. On Debian or Ubuntu: apt-get install python{version}-venv")
     return True
 
 
@@ -154,9 +152,7 @@ def _compile_bytecode() -> None:
 def main() -> None:
     """Bring the environment up to date, saying what is done."""
     if sys.version_info < OLDEST:
-        sys.exit(
-            "Comptoir needs Python 3.11 or later; name one with `make setup PYTHON=/path/to/python3.11`."
-        )
+        sys.exit("Comptoir needs Python 3.11 or later; name one with `make setup PYTHON=/path/to/python3.11`.")
     started = time.monotonic()
     guard = os.open(ROOT, os.O_RDONLY)
     fcntl.flock(guard, fcntl.LOCK_EX)  # two `make` at once: the second waits, and then finds all done

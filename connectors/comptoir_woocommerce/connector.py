@@ -223,7 +223,7 @@ class WooCommerceConnector:
         try:
             body, headers = self._client.get(path, params)
         except ComptoirError as error:
-            items.append(CheckItem(name, False, error.message, error.hint))
+            items.append(CheckItem.failed(name, error))
             return None
         items.append(CheckItem(name, True, f"{headers.get('x-wp-total', 'an unknown number of')} records"))
         return body, headers

@@ -234,3 +234,15 @@ def test_a_revived_workers_late_word_changes_nothing(merchant: Merchant, monkeyp
     assert seen == [3]
     assert merchant.order_numbers() == orders
     assert merchant.value("select count(*) from binding where connection = 'gesco'") == 3
+
+
+def test_check_returns_the_exit_code_of_what_failed(merchant: Merchant, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = merchant.shops["boutique"]
+    with serve(shop) as address:
+        for secret, code in (("cs_" + "9" * 40, 3), (shop.secret, 0)):
+            credentials = {"conn_type": "woocommerce", "host": address, "login": shop.key, "password": secret}
+            monkeypatch.setenv("AIRFLOW_CONN_BOUTIQUE", json.dumps(credentials))
+            command = [sys.executable, "-m", "comptoir", "-c", str(merchant.config), "check", "boutique", "--json"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+            assert done.returncode == code, done.stdout + done.stderr
+            assert isinstance(json.loads(done.stdout)["boutique"], list)

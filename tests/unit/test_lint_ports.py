@@ -122,7 +122,9 @@ def test_an_exempted_file_gets_what_it_needs_and_no_more() -> None:
     assert messages("import requests", "core/comptoir/sdk/http.py") == []
     assert messages("import time\ntime.sleep(1)", "core/comptoir/sdk/http.py")
     assert messages("import threading", "connectors/comptoir_shop/sandbox.py") == []
-    assert messages("from datetime import datetime\ndatetime.now()", "connectors/comptoir_shop/sandbox.py")
+    assert messages("from datetime import datetime\ndatetime.now()", "connectors/comptoir_shop/sandbox.py") == []
+    assert messages("import random", "connectors/comptoir_shop/sandbox.py")
+    assert messages("from datetime import datetime\ndatetime.now()", "connectors/comptoir_shop/connector.py")
     assert messages("import time, uuid, random\nuuid.uuid4()", "core/comptoir/app/system.py") == []
 
 

@@ -34,7 +34,7 @@ def check_connections(config: Path, only: str | None = None) -> Mapping[str, Seq
             try:
                 found[name] = list(connector_of(installation, name, company_of(installation), ports).check().items)
             except ComptoirError as error:
-                found[name] = [CheckItem("connection", False, error.message, error.hint)]
+                found[name] = [CheckItem.failed("connection", error)]
     if only is None:
         found["mappings"] = _mappings(installation)
     return found
@@ -53,7 +53,7 @@ def _mappings(installation: Installation) -> list[CheckItem]:
         try:
             mapping = load_mapping(platform, entity_name, direction, folders)
         except ComptoirError as error:
-            items.append(CheckItem(name, False, error.message, error.hint))
+            items.append(CheckItem.failed(name, error))
         else:
             items.append(CheckItem(name, True, f"compiled, {mapping.hash[:12]}"))
     return items

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 from comptoir.app.system import rare_collection
@@ -17,16 +17,21 @@ from comptoir.errors import ComptoirError, ConfigError
 from comptoir.model.refs import EntityName
 from comptoir.store.sync import Runs
 
-__all__ = ["deliver_route", "find_route", "run_route"]
+__all__ = ["deliver_route", "find_route", "require_route", "run_route"]
 
 Progress = Callable[[str, int, int | None], None]
 
 
 def find_route(hub: Hub, name: str) -> Route:
     """A route by name; ConfigError when there is none."""
-    if name not in hub.routes:
-        raise ConfigError(f"there is no route {name!r}; configured: {', '.join(hub.routes) or 'none'}", code="no_route")
+    require_route(hub.routes, name)
     return hub.routes[name]
+
+
+def require_route(routes: Collection[str], name: str) -> None:
+    """ConfigError when there is no route of this name."""
+    if name not in routes:
+        raise ConfigError(f"there is no route {name!r}; configured: {', '.join(routes) or 'none'}", code="no_route")
 
 
 def run_route(

@@ -116,11 +116,7 @@ def check(
     failed = [item for items in reports.values() for item in items if not item.ok]
     if failed:
         say(f"{len(failed)} checks failed.")
-        raise typer.Exit(_check_exit(failed))
-
-
-def _check_exit(failed: list[Any]) -> int:
-    return max((getattr(item, "exit_code", 2) or 2) for item in failed)
+        raise typer.Exit(max(item.exit_code for item in failed))
 
 
 @app.command()
@@ -188,11 +184,13 @@ def run(
     as_json: JsonFlag = False,
 ) -> None:
     """Run one route: pull, map, plan, deliver; say what was considered and what came of it."""
-    from comptoir.app.bootstrap import open_hub
-    from comptoir.app.run_route import run_route
+    from comptoir.app.bootstrap import check_installation, open_installation
+    from comptoir.app.run_route import require_route, run_route
 
     moment = _moment(since)
-    with open_hub(_State.config, log=say) as hub, _Progress() as progress:
+    installation = check_installation(_State.config)
+    require_route(installation.settings.routes, route)
+    with open_installation(installation, log=say) as hub, _Progress() as progress:
         report = run_route(hub, route, since=moment, full=full, plan_only=plan, progress=progress.step)
     _show_report(report, as_json)
 
@@ -204,10 +202,13 @@ def deliver(
     as_json: JsonFlag = False,
 ) -> None:
     """Deliver what is due, without pulling."""
-    from comptoir.app.bootstrap import open_hub
-    from comptoir.app.run_route import deliver_route
+    from comptoir.app.bootstrap import check_installation, open_installation
+    from comptoir.app.run_route import deliver_route, require_route
 
-    with open_hub(_State.config, log=say) as hub:
+    installation = check_installation(_State.config)
+    if route is not None:
+        require_route(installation.settings.routes, route)
+    with open_installation(installation, log=say) as hub:
         names = [route] if route else list(hub.routes)
         reports = [deliver_route(hub, name, approve=approve) for name in names]
     if as_json:

@@ -177,7 +177,9 @@ class Deliverer:
             return None
         except (TransientError, StorageFull, ConfigError) as error:
             # These say that nothing was carried out.
-            wait = (error.retry_after or 60.0) if isinstance(error, RateLimited) else 0.0
+            wait = 0.0
+            if isinstance(error, RateLimited):
+                wait = 60.0 if error.retry_after is None else error.retry_after
             self._put_back(fences, state="pending", wait=wait, reason=error.message)
             raise
 

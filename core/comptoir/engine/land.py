@@ -21,7 +21,7 @@ from comptoir.engine.counts import RunReport
 from comptoir.engine.hub import Hub, Link, Route
 from comptoir.engine.policies import BEFORE_CUTOVER, gate, is_before_cutover
 from comptoir.engine.render import render
-from comptoir.errors import ComptoirError, MappingError, RecordRejected
+from comptoir.errors import ComptoirError, ContractViolation, MappingError, RecordRejected
 from comptoir.model.base import Canonical
 from comptoir.model.order import Refund, SalesOrder
 from comptoir.model.refs import EntityName
@@ -87,6 +87,11 @@ class Lander:
         now = self._clock.now()
         by_entity: dict[EntityName, dict[str, RawItem]] = {}
         for item in items:
+            if not item.external_id or "\0" in item.external_id:
+                raise ContractViolation(
+                    f"{self._link.manifest.name} gave a {item.entity.value} without a usable external id",
+                    connection=self._link.name,
+                )
             by_entity.setdefault(item.entity, {})[item.external_id] = item
         with self._hub.database.transaction() as session:
             batch = _Batch(

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
+from comptoir.errors import ComptoirError
 from comptoir.model.refs import EntityName
 from comptoir.sdk.http import HttpClient
 from comptoir.sdk.manifest import Manifest
@@ -180,12 +181,18 @@ class Acknowledgement:
 
 @dataclass(frozen=True, slots=True)
 class CheckItem:
-    """One thing that was looked at."""
+    """One thing that was looked at. `exit_code` is what `comptoir check` returns when it is not ok."""
 
     name: str
     ok: bool
     detail: str
     hint: str | None = None
+    exit_code: int = 2
+
+    @classmethod
+    def failed(cls, name: str, error: ComptoirError) -> CheckItem:
+        """The item for an error that was met while looking."""
+        return cls(name, False, error.message, error.hint, error.exit_code)
 
 
 @dataclass(frozen=True, slots=True)
