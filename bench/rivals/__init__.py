@@ -1,0 +1,1 @@
+"""The contenders beside ours; each runs as a program of its own, with the shop's and the database's address."""
