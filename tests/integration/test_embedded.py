@@ -595,6 +595,23 @@ def test_as_root_binaries_out_of_reach_are_copied(tmp_path: Path, home: Path, mo
 
 
 @only_root
+def test_as_root_a_new_home_does_not_take_over_the_database_of_a_deleted_one(home: Path) -> None:
+    with EmbeddedServer.acquire(home) as server:
+        server.ensure_database("comptoir")
+        old = status(home)["data"]
+    wait_until(lambda: not status(home)["running"], "the server was not stopped")
+    shutil.rmtree(home)
+    with EmbeddedServer.acquire(home) as server:
+        with psycopg.connect(server.conninfo("postgres")) as connection:
+            names = [row[0] for row in connection.execute("select datname from pg_database")]
+        assert "comptoir" not in names
+        assert status(home)["data"] != old
+    wait_until(lambda: not status(home)["running"], "the server was not stopped")
+    assert remove(home)
+    shutil.rmtree(Path(str(old)).parent)
+
+
+@only_root
 def test_as_root_a_moved_home_keeps_its_data_and_a_copied_one_is_refused(tmp_path: Path, home: Path) -> None:
     with EmbeddedServer.acquire(home) as server:
         server.ensure_database("comptoir")

@@ -15,7 +15,10 @@ from comptoir.errors import ComptoirError
 
 __all__ = ["OUTPUT", "err", "out", "print_json", "say", "show_error", "table"]
 
-out = Console(highlight=False, soft_wrap=True)
+#: A pipe has no width; a table in it must not be folded for a screen that is not there.
+_PIPE_WIDTH = 200
+
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

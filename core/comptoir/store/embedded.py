@@ -41,7 +41,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -364,7 +364,7 @@ def _hold(home: Path) -> _Hold:
             _ensure_running(hold.place)
             hold.count += 1
             return hold
-        place = _place(home)
+        place = _new_base(home, _place(home))
         fd: int | None = None
         try:
             fd = _shared_lock(place)
@@ -742,10 +742,33 @@ def _root_base(home: Path) -> Path:
     return known
 
 
-def _make_base(place: _Place) -> None:
-    for folder in (place.home, place.home / "pg"):
+def _new_base(home: Path, place: _Place) -> _Place:
+    """The same place, unless its folder outside the home is a leftover: then a fresh one is chosen, once and for all.
+
+    Root's data does not go away with a home that is deleted by hand. A new home at the same path is another
+    installation: it must not take over the old one's database.
+    """
+    if place.base.is_relative_to(home) or (home / "pg" / "location").exists():
+        return place
+    _make_home(home)
+    with _locked(home / "pg" / "location.lock", _START_SECONDS):
+        if not (home / "pg" / "location").exists():
+            base = place.base
+            while base.exists():
+                base = place.base.with_name(f"{place.base.name}-{os.urandom(4).hex()}")
+            place = replace(place, base=base)
+            _make_base(place)
+    return _place(home)
+
+
+def _make_home(home: Path) -> None:
+    for folder in (home, home / "pg"):
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700, parents=True)
+
+
+def _make_base(place: _Place) -> None:
+    _make_home(place.home)
     if place.base.is_relative_to(place.home):
         return
     # Others may pass through (PostgreSQL's account has to), not look around.
