@@ -214,13 +214,13 @@ def _short(error: Exception) -> str:
 
 @contextmanager
 def rare_collection() -> Iterator[None]:
-    """Python's cycle collector looks two hundred times less often in the block.
+    """Python's cycle collector looks hundreds of times less often in the block.
 
     A batch makes half a million objects that live until it is stored and hold no cycles. At the usual setting they are
     walked through again and again: that was a fifth of a run's CPU time, and freed nothing.
     """
     before = gc.get_threshold()
-    gc.set_threshold(150_000, 10, 10)
+    gc.set_threshold(500_000, 10, 10)
     try:
         yield
     finally:

@@ -38,7 +38,9 @@ __all__ = ["Lander", "fingerprint"]
 
 def fingerprint(payload: Any, volatile: frozenset[str], parent: Any = None) -> bytes:
     """16 bytes that are the same for the same content: key order and volatile fields do not count."""
-    kept = {k: v for k, v in payload.items() if k not in volatile}
+    kept = dict(payload)
+    for name in volatile:
+        kept.pop(name, None)
     digest = hashlib.blake2b(orjson.dumps(kept, option=orjson.OPT_SORT_KEYS), digest_size=16)
     if parent is not None:
         digest.update(orjson.dumps(parent, option=orjson.OPT_SORT_KEYS))
@@ -158,6 +160,7 @@ class Lander:
         links: list[Row] = []
         resolved: list[str] = []
         changed: list[_Changed] = []
+        stamp = now.isoformat()  # written once, not once a row
         add = self._adder(batch.documents, entity)
         for item, print_, earlier in fresh:
             raw_id = earlier.raw_id if earlier is not None else new_id()
@@ -179,17 +182,17 @@ class Lander:
                 add(document, head)
                 changed.append(_Changed(record_id, item.external_id, document, is_new, before))
                 if is_new:
-                    links.append((new_id(), record_id, name, entity.value, item.external_id, "linked", now, now))
+                    links.append((new_id(), record_id, name, entity.value, item.external_id, "linked", stamp, stamp))
                 if earlier is not None and earlier.state == "parked":
                     resolved.append(item.external_id)
             if earlier is None or earlier.fingerprint != print_ or earlier.state != state:
                 row = (
                     raw_id, name, entity.value, item.external_id, print_, state, record_id, version,
-                    item.modified_at, now,
+                    item.modified_at, stamp,
                 )  # fmt: skip
                 (inserted if earlier is None else replaced).append(row)
                 sealed = {"payload": item.payload} if item.parent is None else _with_parent(item)
-                payloads.append((raw_id, version, now, *seal(orjson.dumps(sealed), now)))
+                payloads.append((raw_id, version, stamp, *seal(orjson.dumps(sealed), now)))
         batch.raw.insert(inserted)
         batch.raw.replace(replaced)
         batch.raw.payloads(payloads)
@@ -261,6 +264,7 @@ class Lander:
         open_now = batch.outbox.open_for(target, entity, known) if known else {}
         bound = batch.bindings.of_records(target, entity, known) if known else {}
         rows: list[Row] = []
+        stamp = now.isoformat()
         for change in going:
             if change.record_id in open_now:
                 continue  # rendered from the newest revision when it is claimed
@@ -275,7 +279,7 @@ class Lander:
             rows.append(
                 (
                     self._new_id(), target, entity.value, change.record_id, self._link.name, route.name,
-                    _number(change.document), action, "pending", now, now,
+                    _number(change.document), action, "pending", stamp, stamp,
                 )
             )  # fmt: skip
         batch.outbox.add(rows)

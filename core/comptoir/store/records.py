@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from comptoir.model.refs import EntityName
@@ -13,8 +14,7 @@ from comptoir.store.database import Row, Session
 __all__ = ["Bindings", "Bound", "KnownRaw", "RawRecords"]
 
 
-@dataclass(frozen=True, slots=True)
-class KnownRaw:
+class KnownRaw(NamedTuple):
     """What is kept about a record that was received before."""
 
     raw_id: UUID
@@ -37,7 +37,7 @@ class RawRecords:
             "where connection = %s and entity = %s and external_id = any(%s)",
             (connection, entity.value, list(external_ids)),
         )
-        return {r[0]: KnownRaw(r[1], bytes(r[2]), r[3], r[4], r[5]) for r in rows}
+        return {row[0]: KnownRaw(*row[1:]) for row in rows}
 
     def ensure_partition(self, at: datetime) -> None:
         """Makes the payload partition of that month when it is missing."""

@@ -56,7 +56,7 @@ class Vault:
 
     def seal(self, data: bytes, at: datetime) -> tuple[str, bytes]:
         """Key id and sealed bytes of a payload received `at`."""
-        key_id = f"{self._current}:{at:%Y-%m}"
+        key_id = f"{self._current}:{at.year}-{at.month:02d}"
         nonce = self._random(_NONCE)
         return key_id, nonce + self._cipher(key_id).encrypt(nonce, zlib.compress(data, 1), None)
 
