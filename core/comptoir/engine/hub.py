@@ -75,7 +75,7 @@ class Hub:
     routes: AnyMapping[str, Route]
     accounts: AccountMap
     load_mapping: Callable[[str, EntityName, str], Mapping]
-    batch_records: int = 1000
+    batch_records: int = 500
     plan_above: int = 50
     _mappings: dict[tuple[str, EntityName, str], Mapping] = field(default_factory=dict)
 
