@@ -168,9 +168,7 @@ def order_fields(raw: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str
             "discount_tax": _money(get("discount_tax")),
         },
         "note": _text(get("customer_note")),
-        "extra": extra(
-            meta, "payment_method", method, "payment_method_title", title, "created_via", created_via
-        ),
+        "extra": extra(meta, "payment_method", method, "payment_method_title", title, "created_via", created_via),
     }
 
 

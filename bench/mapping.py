@@ -10,14 +10,15 @@ from typing import Any
 
 import orjson
 
-from bench import handwritten
-from bench.measure import REPOSITORY, Cost, Differs, alternate, goal, median, table
 from comptoir.app.mappings import CONTEXT
 from comptoir.app.system import SystemClock
 from comptoir.errors import ComptoirError
 from comptoir.mapping import load_mapping
 from comptoir.paths import mappings_dir
 from comptoir_woocommerce.sandbox import WooCommerceSandbox
+
+from bench import handwritten
+from bench.measure import REPOSITORY, Cost, Differs, alternate, goal, median, table
 
 __all__ = ["recorded_orders", "run"]
 
@@ -80,19 +81,23 @@ def run(options: Namespace) -> None:
         for record in taken:
             handwritten.order_fields(record, context)
 
-    def declared() -> None:
+    def declared_whole() -> None:
         for record in taken:
             mapping.to_model(record, context)
 
-    def written() -> None:
+    def written_whole() -> None:
         for record in taken:
             handwritten.order(record, context)
 
-    passes = {"declarative": declared, "hand-written": written}
-    parts = {"declarative, fields only": declared_alone, "hand-written, fields only": written_alone}
+    contenders = {
+        "declarative": declared_whole,
+        "hand-written": written_whole,
+        "declarative, fields only": declared_alone,
+        "hand-written, fields only": written_alone,
+    }
     gc.collect()
     gc.freeze()
-    costs, _ = alternate({name: _timed(work) for name, work in {**passes, **parts}.items()}, options.rounds * 7)
+    costs, _ = alternate({name: _timed(work) for name, work in contenders.items()}, options.rounds * 7)
     gc.unfreeze()
     rows, rates = [], {}
     for name, found in costs.items():
@@ -108,7 +113,9 @@ def run(options: Namespace) -> None:
         rows,
     )
     share = rates["declarative"] / rates["hand-written"]
-    goal(f"{share:.1%} of hand-written (goal 97 %, at least 85 %); results equal for {len(taken)} orders", share >= 0.97)
+    goal(
+        f"{share:.1%} of hand-written (goal 97 %, at least 85 %); results equal for {len(taken)} orders", share >= 0.97
+    )
 
 
 def _timed(work: Callable[[], None]) -> Callable[[], Cost]:

@@ -12,7 +12,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["REPOSITORY", "Cost", "Differs", "Skipped", "alternate", "cache", "goal", "median", "run_child", "say", "table"]
+__all__ = [
+    "REPOSITORY",
+    "Cost",
+    "Differs",
+    "Skipped",
+    "alternate",
+    "cache",
+    "goal",
+    "median",
+    "run_child",
+    "say",
+    "table",
+]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _SAMPLE_SECONDS = 0.02
@@ -90,7 +102,7 @@ class _Peak:
     """
 
     def __init__(self, pid: int) -> None:
-        self._path = f"/proc/{pid}/status"
+        self._path = Path(f"/proc/{pid}/status")
         self._kib = 0
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -99,7 +111,7 @@ class _Peak:
     def _watch(self) -> None:
         while not self._done.wait(_SAMPLE_SECONDS):
             try:
-                with open(self._path) as status:
+                with self._path.open() as status:
                     for line in status:
                         if line.startswith("VmHWM:"):
                             self._kib = int(line.split()[1])

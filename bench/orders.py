@@ -76,9 +76,9 @@ class Merchant:
         """What dlt took, in its own environment."""
         with tempfile.TemporaryDirectory() as state:
             script = Path(__file__).with_name("rivals") / "dlt_run.py"
-            return run_child(
-                [_dlt_python(), script, self.address, shop.KEY, shop.SECRET, url, state], cwd=self.folder
-            )[0]
+            return run_child([_dlt_python(), script, self.address, shop.KEY, shop.SECRET, url, state], cwd=self.folder)[
+                0
+            ]
 
 
 def facts(url: str) -> dict[str, tuple[object, ...]]:

@@ -17,9 +17,10 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
-from bench.measure import REPOSITORY
 from comptoir.sdk import HttpRequest
 from comptoir_woocommerce.sandbox import ServerClock, WooCommerceSandbox
+
+from bench.measure import REPOSITORY
 
 __all__ = ["KEY", "SECRET", "running"]
 

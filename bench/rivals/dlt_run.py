@@ -1,6 +1,6 @@
 """dlt with all fields of an order: every nested list becomes a table. Runs in an environment of its own.
 
-    PYTHON dlt_run.py SHOP KEY SECRET DATABASE FOLDER
+PYTHON dlt_run.py SHOP KEY SECRET DATABASE FOLDER
 """
 
 import os
@@ -13,8 +13,8 @@ def main() -> None:
     shop, key, secret, url, folder = sys.argv[1:]
     os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
     os.environ["RUNTIME__LOG_LEVEL"] = "ERROR"
-    import dlt
-    from dlt.sources.helpers import requests
+    import dlt  # type: ignore[import-not-found]
+    from dlt.sources.helpers import requests  # type: ignore[import-not-found]
 
     @dlt.resource(name="orders", write_disposition="append", primary_key="id")  # type: ignore[untyped-decorator]
     def orders() -> Any:

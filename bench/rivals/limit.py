@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import http.client
+import itertools
 import os
 import sys
 import time
@@ -101,13 +102,13 @@ class _Pages:
 
 
 _CIPHER = AESGCM(bytes(32))
-_ids = (time.time_ns() // 1_000_000 << 80 | 0x7 << 76 | 0b10 << 62) + int.from_bytes(os.urandom(3), "big")
+_COUNT = itertools.count(
+    (time.time_ns() // 1_000_000 << 80 | 0x7 << 76 | 0b10 << 62) + int.from_bytes(os.urandom(3), "big")
+)
 
 
 def _id() -> str:
-    global _ids
-    _ids += 1
-    return f"{_ids:032x}"
+    return f"{next(_COUNT):032x}"
 
 
 def _q(text: str | None) -> str:
@@ -130,7 +131,11 @@ def _rows(body: bytes) -> dict[str, list[str]]:
         order = _DECODE(raw)
         key, raw_id, number, status = _id(), _id(), order["number"], order["status"]
         billing, shipping, meta = order["billing"], order["shipping"], order["meta_data"]
-        paid, completed, method = order["date_paid_gmt"] or "", order["date_completed_gmt"] or "", order["payment_method"]
+        paid, completed, method = (
+            order["date_paid_gmt"] or "",
+            order["date_completed_gmt"] or "",
+            order["payment_method"],
+        )
         modified = order["date_modified_gmt"] + "+00"
         print_ = hashlib.blake2b(raw, digest_size=16).hexdigest()
         rows["raw_record"].append(
@@ -164,9 +169,7 @@ def _rows(body: bytes) -> dict[str, list[str]]:
         if reason:
             rows["outcome"].append(f"{key},boutique,order,{number},skipped,{reason}\n")
         else:
-            rows["delivery"].append(
-                f"{_id()},gesco,order,{key},boutique,orders,{number},create,held,{now},{now}\n"
-            )
+            rows["delivery"].append(f"{_id()},gesco,order,{key},boutique,orders,{number},create,held,{now},{now}\n")
         place = shipping["country"] or billing["country"]
         rates = {rate["rate_id"]: rate for rate in order["tax_lines"]}
         computed = 0

@@ -21,7 +21,6 @@ from bench import handwritten
 from bench.rivals.rows import CONTEXT, Collected, seal
 
 
-
 def main() -> None:
     shop, key, secret, url, *more = sys.argv[1:]
     again = bool(more)
@@ -77,9 +76,7 @@ def _forget(connection: Connection, external_ids: list[str]) -> None:
         ("raw_record", "id", raw_ids),
     ):
         target = table(name, column(where))
-        connection.execute(
-            delete(target).where(target.c[where].in_(bindparam("ids", expanding=True))), {"ids": values}
-        )
+        connection.execute(delete(target).where(target.c[where].in_(bindparam("ids", expanding=True))), {"ids": values})
 
 
 _CHILDREN = (

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import time
 import zlib
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from comptoir.domain.totals import compute_totals
 from comptoir.engine.policies import gate
 from comptoir.model.order import SalesOrder
 from comptoir.model.refs import EntityName
@@ -52,13 +52,13 @@ class Collected:
             self.rows[table] = ([name.strip() for name in columns.split(",")], list(rows))
 
     def add(self, documents: list[tuple[SalesOrder, dict[str, Any], bytes, bytes]], now: Any) -> None:
-        """The rows of a page: (order, raw record, its fingerprint, its sealed payload), made as the engine makes them."""
+        """The rows of a page, as the engine makes them: (order, raw record, fingerprint, sealed payload) of each."""
         store: Any = self
         written = Documents(store)
         raw, payloads, links, outbox, outcomes = [], [], [], [], []
         for order, record, fingerprint, sealed in documents:
             raw_id, record_id = new_id(), new_id()
-            computed = sum((x.net + x.tax for x in (*order.lines, *order.charges)), Decimal(0))
+            computed = compute_totals(order).total
             residual = order.totals.total - computed
             written.add_order(
                 order, Head(record_id, raw_id, "boutique", "plain", 1, now, now), computed, residual, None
