@@ -58,11 +58,9 @@ class Collected:
         raw, payloads, links, outbox, outcomes = [], [], [], [], []
         for order, record, fingerprint, sealed in documents:
             raw_id, record_id = new_id(), new_id()
-            computed = compute_totals(order).total
-            residual = order.totals.total - computed
-            written.add_order(
-                order, Head(record_id, raw_id, "boutique", "plain", 1, now, now), computed, residual, None
-            )
+            totals = compute_totals(order)
+            head = Head(record_id, raw_id, "boutique", "plain", 1, now, now)
+            written.add_order(order, head, totals.total, totals.residual, totals.cause)
             raw.append(
                 (raw_id, "boutique", "order", order.external_id, fingerprint, "mapped", record_id, 1,
                  order.modified_at, now)
