@@ -21,12 +21,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 #: (what dies there, point, moment, which call)
 STEPS = [
-    ("before anything is landed", "comptoir.engine.land:Lander.land", "before", 1),
+    ("before anything is landed", "comptoir.engine.land:Lander.store", "before", 1),
     ("raw records copied, not committed", "comptoir.store.records:RawRecords.insert", "after", 1),
     ("documents copied, not committed", "comptoir.store.documents:Documents.flush", "after", 1),
     ("deliveries planned, not committed", "comptoir.store.outbox:Outbox.add", "after", 1),
     ("cursor written, not committed", "comptoir.engine.pull:_Window.close", "after", 1),
-    ("landed and committed", "comptoir.engine.land:Lander.land", "after", 1),
+    ("landed and committed", "comptoir.engine.land:Lander.store", "after", 1),
     ("claimed, not committed", "comptoir.store.outbox:Outbox.claim", "after", 1),
     ("claimed and committed", "comptoir.engine.deliver:Deliverer._carry_out", "before", 1),
     ("intent written, not committed", "comptoir.store.outbox:Outbox.mark_sent", "after", 1),

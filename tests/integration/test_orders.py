@@ -350,3 +350,25 @@ def test_a_target_that_is_added_later_gets_what_it_missed_by_a_full_run(merchant
     assert report.entities[EntityName.REFUND].delivered == 1
     assert merchant.order_numbers() == sorted(paid)
     assert merchant.run(full=True).main.delivered == 0
+
+
+def test_a_record_that_comes_twice_in_a_row_is_stored_once(merchant: Merchant, monkeypatch: pytest.MonkeyPatch) -> None:
+    from comptoir_woocommerce.connector import WooCommerceConnector
+
+    shop = _shop(merchant)
+    made = [str(request_json(shop, "POST", "/orders", simple_order())["id"]) for _ in range(2)]
+    original = WooCommerceConnector.pull
+
+    def twice(self: WooCommerceConnector, request: object) -> object:
+        for page in original(self, request):  # type: ignore[arg-type]
+            yield page
+            yield page
+
+    def one_page_a_batch(hub: object) -> None:
+        hub.batch_records = 1  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(WooCommerceConnector, "pull", twice)
+    report = merchant.run(change=one_page_a_batch)
+    assert (report.main.considered, report.main.unchanged, report.main.changed) == (4, 2, 2)
+    assert merchant.order_numbers() == sorted(made)
+    assert merchant.value("select count(*) from raw_record") == 2

@@ -363,3 +363,55 @@ def test_tls_that_breaks_after_the_request_is_no_transient_error(
     with serve(cut, tls=server_context(certificate)) as (url, seen), pytest.raises(OutcomeUnknown):
         send(url, "POST")
     assert len(seen) == 1
+
+
+def test_one_behind_keeps_order_and_runs_one_at_a_time_beside_the_making() -> None:
+    making: list[int] = []
+    working = 0
+    most = 0
+
+    def work(n: int) -> int:
+        nonlocal working, most
+        working += 1
+        most = max(most, working)
+        working -= 1
+        return n * n
+
+    def items() -> Iterator[int]:
+        for n in range(20):
+            making.append(n)
+            yield n
+
+    assert list(ThreadTasks().one_behind(work, items())) == [n * n for n in range(20)]
+    assert making == list(range(20))
+    assert most == 1
+
+
+def test_one_behind_raises_what_the_work_raised_and_makes_no_more() -> None:
+    made: list[int] = []
+
+    def work(n: int) -> int:
+        if n == 2:
+            raise ValueError("two")
+        return n
+
+    def items() -> Iterator[int]:
+        for n in range(10):
+            made.append(n)
+            yield n
+
+    with pytest.raises(ValueError, match="two"):
+        list(ThreadTasks().one_behind(work, items()))
+    assert made == [0, 1, 2, 3]
+
+
+def test_one_behind_finishes_what_runs_when_the_making_fails() -> None:
+    done: list[int] = []
+
+    def items() -> Iterator[int]:
+        yield 1
+        raise ValueError("the shop is gone")
+
+    with pytest.raises(ValueError, match="the shop is gone"):
+        list(ThreadTasks().one_behind(done.append, items()))
+    assert done == [1]

@@ -51,11 +51,17 @@ class SystemIds:
         self._lock = threading.Lock()
         self._last = 0
         self._counter = 0
+        self._pid = 0
+        self._random = b""
 
     def new(self) -> UUID:
         """The next id."""
-        random_bits = int.from_bytes(os.urandom(8), "big")
         with self._lock:
+            # Randomness by the kilobyte; a forked child must not repeat its parent's.
+            if not self._random or self._pid != os.getpid():
+                self._random, self._pid = os.urandom(4096), os.getpid()
+            random_bits = int.from_bytes(self._random[:8], "big")
+            self._random = self._random[8:]
             now = time.time_ns() // 1_000_000
             if now > self._last:
                 self._last, self._counter = now, random_bits >> 55
@@ -102,6 +108,17 @@ class ThreadTasks:
             finally:
                 for future in window:
                     future.cancel()
+
+    def one_behind(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """Results in order; `work` runs in one thread while the next item is made in the caller's."""
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="comptoir-behind") as pool:
+            running: Future[R] | None = None
+            for item in items:
+                if running is not None:
+                    yield running.result()
+                running = pool.submit(work, item)
+            if running is not None:
+                yield running.result()
 
 
 class SystemTransport:

@@ -33,7 +33,10 @@ from comptoir.store.outbox import Outbox
 from comptoir.store.records import Bindings, KnownRaw, RawRecords
 from comptoir.store.sync import OpeningItems, Quarantine, Runs, Texts
 
-__all__ = ["Lander", "fingerprint"]
+__all__ = ["Also", "Lander", "Prepared", "fingerprint"]
+
+
+Also = Callable[[Session, datetime], None]
 
 
 def fingerprint(payload: Any, volatile: frozenset[str], parent: Any = None) -> bytes:
@@ -55,6 +58,38 @@ class _Changed(NamedTuple):
     document: Any
     is_new: bool
     before_cutover: bool
+
+
+class _Fresh(NamedTuple):
+    """A record that is new or changed: what it became, or why it could not be mapped."""
+
+    item: RawItem
+    fingerprint: bytes
+    earlier: KnownRaw | None
+    made: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _EntityBatch:
+    """The records of one entity in a batch."""
+
+    entity: EntityName
+    considered: int
+    fresh: list[_Fresh]
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A batch that can be stored. `stale`: it shares records with one that was not stored yet when it was made."""
+
+    found: list[_EntityBatch]
+    items: Sequence[RawItem]
+    also: Also | None
+    stale: bool = False
+
+    def keys(self) -> set[tuple[EntityName, str]]:
+        """Which records it holds."""
+        return {(item.entity, item.external_id) for item in self.items}
 
 
 @dataclass(slots=True)
@@ -84,9 +119,19 @@ class Lander:
         self._partition: str | None = None
         self._stored_mappings: set[str] = set()
 
-    def land(self, items: Sequence[RawItem], also: Callable[[Session, datetime], None] | None = None) -> None:
+    def land(self, items: Sequence[RawItem], also: Also | None = None) -> None:
         """One batch in one transaction; `also` runs inside it (the cursor's resume position)."""
-        now = self._clock.now()
+        self.store(self.prepare(items, also))
+
+    def prepare(self, items: Sequence[RawItem], also: Also | None = None) -> Prepared:
+        """A batch made ready to be stored: fingerprints compared, what is new or changed mapped. Writes nothing.
+
+        It may run while the batch before is still being stored, on a connection of its own.
+        """
+        with self._hub.database.errors():
+            return Prepared(self._look_up(RawRecords(self._hub.database.reader()), items), items, also)
+
+    def _look_up(self, raw: RawRecords, items: Sequence[RawItem]) -> list[_EntityBatch]:
         by_entity: dict[EntityName, dict[str, RawItem]] = {}
         for item in items:
             if not item.external_id or "\0" in item.external_id:
@@ -95,6 +140,33 @@ class Lander:
                     connection=self._link.name,
                 )
             by_entity.setdefault(item.entity, {})[item.external_id] = item
+        # Parents before children: a refund asks for its order.
+        entities = sorted(by_entity, key=_ENTITY_ORDER.index)
+        return [self._sift(raw, entity, by_entity[entity]) for entity in entities]
+
+    def _sift(self, raw: RawRecords, entity: EntityName, items: dict[str, RawItem]) -> _EntityBatch:
+        """What is new or changed among these records, mapped."""
+        known = raw.known(self._link.name, entity, list(items))
+        volatile = frozenset(self._hub.capability(self._link.name, entity).volatile)
+        mapping = self._hub.mapping(self._link.manifest.key, entity, "in")
+        fresh: list[_Fresh] = []
+        for external_id, item in items.items():
+            print_ = fingerprint(item.payload, volatile, item.parent)
+            earlier = known.get(external_id)
+            # A parked record is tried again: its mapping may have been corrected.
+            if earlier is not None and earlier.fingerprint == print_ and earlier.state == "mapped":
+                continue
+            made: Any
+            try:
+                made = mapping.to_model(item.payload, self._context, parent=item.parent)
+            except MappingError as error:
+                made = error
+            fresh.append(_Fresh(item, print_, earlier, made))
+        return _EntityBatch(entity, len(items), fresh)
+
+    def store(self, prepared: Prepared) -> None:
+        """Stores a prepared batch in one transaction: rows, bindings, deliveries, marks, and what came with it."""
+        now = self._clock.now()
         with self._hub.database.transaction() as session:
             batch = _Batch(
                 RawRecords(session),
@@ -106,43 +178,30 @@ class Lander:
                 Dirty(session),
                 Runs(session),
             )
-            # Parents before children: a refund asks for its order.
-            for entity in sorted(by_entity, key=_ENTITY_ORDER.index):
-                self._entity(session, batch, entity, by_entity[entity], now)
-            if also is not None:
-                also(session, now)
+            found = prepared.found
+            if prepared.stale:
+                # A record of the batch before is here again: only now is it known how that one was stored.
+                found = self._look_up(batch.raw, prepared.items)
+            for part in found:
+                self._entity(session, batch, part, now)
+            if prepared.also is not None:
+                prepared.also(session, now)
 
-    def _entity(
-        self, session: Session, batch: _Batch, entity: EntityName, items: dict[str, RawItem], now: datetime
-    ) -> None:
+    def _entity(self, session: Session, batch: _Batch, part: _EntityBatch, now: datetime) -> None:
+        entity, fresh = part.entity, part.fresh
         counts = self._report.entities[entity]
-        counts.considered += len(items)
-        known = batch.raw.known(self._link.name, entity, list(items))
-        volatile = frozenset(self._hub.capability(self._link.name, entity).volatile)
-        fresh: list[tuple[RawItem, bytes, KnownRaw | None]] = []
-        for external_id, item in items.items():
-            print_ = fingerprint(item.payload, volatile, item.parent)
-            earlier = known.get(external_id)
-            # A parked record is tried again: its mapping may have been corrected.
-            if earlier is not None and earlier.fingerprint == print_ and earlier.state == "mapped":
-                counts.unchanged += 1
-            else:
-                fresh.append((item, print_, earlier))
+        counts.considered += part.considered
+        counts.unchanged += part.considered - len(fresh)
         if not fresh:
             return
-        changed = self._map(session, batch, entity, fresh, now)
+        changed = self._write(session, batch, entity, fresh, now)
         batch.documents.flush()
         self._plan(batch, entity, changed, now)
         if self._link.posts_by_hub:
             self._mark_dirty(session, batch, entity, changed, now)
 
-    def _map(
-        self,
-        session: Session,
-        batch: _Batch,
-        entity: EntityName,
-        fresh: Sequence[tuple[RawItem, bytes, KnownRaw | None]],
-        now: datetime,
+    def _write(
+        self, session: Session, batch: _Batch, entity: EntityName, fresh: Sequence[_Fresh], now: datetime
     ) -> list[_Changed]:
         mapping = self._hub.mapping(self._link.manifest.key, entity, "in")
         if mapping.hash not in self._stored_mappings:
@@ -152,7 +211,7 @@ class Lander:
         self._ensure_partition(batch, now)
         counts = self._report.entities[entity]
         seal, new_id, name = self._hub.vault.seal, self._new_id, self._link.name
-        ids = [k.record_id for _, _, k in fresh if k is not None and k.record_id is not None]
+        ids = [f.earlier.record_id for f in fresh if f.earlier is not None and f.earlier.record_id is not None]
         revisions = batch.documents.revisions(entity, ids) if ids else {}
         inserted: list[Row] = []
         replaced: list[Row] = []
@@ -162,17 +221,15 @@ class Lander:
         changed: list[_Changed] = []
         stamp = now.isoformat()  # written once, not once a row
         add = self._adder(batch.documents, entity)
-        for item, print_, earlier in fresh:
+        for item, print_, earlier, document in fresh:
             raw_id = earlier.raw_id if earlier is not None else new_id()
             record_id = earlier.record_id if earlier is not None else None
             version = earlier.version + 1 if earlier is not None else 1
             state = "mapped"
-            try:
-                document = mapping.to_model(item.payload, self._context, parent=item.parent)
-            except MappingError as error:
+            if isinstance(document, MappingError):
                 state = "parked"
                 counts.quarantined += 1
-                self._park(batch, entity, item.external_id, error, now, record_id)
+                self._park(batch, entity, item.external_id, document, now, record_id)
             else:
                 is_new = record_id is None
                 record_id = record_id or new_id()

@@ -7,13 +7,13 @@ a record that changes during the read is seen by the next run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from comptoir.engine.counts import RunReport
 from comptoir.engine.hub import Hub, Link
-from comptoir.engine.land import Lander
+from comptoir.engine.land import Lander, Prepared
 from comptoir.errors import ContractViolation, TransientError
 from comptoir.model.refs import EntityName
 from comptoir.sdk.protocols import PullRequest, Pulls, RawItem
@@ -92,21 +92,33 @@ def _pull(
     lander = Lander(hub, link, report)
     window = _Window(link.name, entity, cursor.watermark, started)
     keep_position = not full and since is None
-    pending: list[RawItem] = []
-    for page in connector.pull(request):
-        if page.as_of is not None and not window.dated and not resuming:
-            # The remote's own clock rules its modification dates; ours may be ahead of it.
-            window.started = min(window.started, page.as_of)
-            window.dated = True
-        pending.extend(page.items)
-        window.note(page.items)
-        if progress is not None:
-            progress(len(page.items), page.total)
-        if len(pending) >= hub.batch_records:
-            position = page.position if keep_position else None
-            lander.land(pending, also=window.resume_at(position) if position is not None else None)
-            pending = []
-    lander.land(pending, also=window.close)
+
+    def batches() -> Iterator[Prepared]:
+        """Batches of the read, prepared; the next one while the one before is being stored."""
+        pending: list[RawItem] = []
+        before: set[tuple[EntityName, str]] = set()
+        for page in connector.pull(request):
+            if page.as_of is not None and not window.dated and not resuming:
+                # The remote's own clock rules its modification dates; ours may be ahead of it.
+                window.started = min(window.started, page.as_of)
+                window.dated = True
+            pending.extend(page.items)
+            window.note(page.items)
+            if progress is not None:
+                progress(len(page.items), page.total)
+            if len(pending) >= hub.batch_records:
+                position = page.position if keep_position else None
+                prepared = lander.prepare(pending, window.resume_at(position) if position is not None else None)
+                keys = prepared.keys()
+                prepared.stale = not keys.isdisjoint(before)
+                before, pending = keys, []
+                yield prepared
+        last = lander.prepare(pending, window.close)
+        last.stale = not last.keys().isdisjoint(before)
+        yield last
+
+    for _ in hub.ports.tasks.one_behind(lander.store, batches()):
+        pass
 
 
 class _Window:

@@ -39,6 +39,13 @@ class Tasks(Protocol):
         """Results in the order of `items`, at most `width` of them under way; the first error is raised in its turn."""
         ...
 
+    def one_behind(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """Results of `work`, one at a time and in order, while the caller already makes the next item.
+
+        The next item is asked for while `work` runs on the one before, never further ahead.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:

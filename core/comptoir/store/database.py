@@ -88,15 +88,25 @@ class Database:
     def __init__(self, url: str) -> None:
         self._url = plain_url(url)
         self._connection: psycopg.Connection[Row] | None = None
+        self._reading: psycopg.Connection[Row] | None = None
 
     def session(self) -> Session:
         """The open session. Raises DatabaseUnavailable."""
         if self._connection is None or self._connection.closed:
-            try:
-                self._connection = psycopg.connect(self._url, autocommit=True, application_name="comptoir")
-            except psycopg.OperationalError as error:
-                raise unavailable(error) from error
+            self._connection = self._connect()
         return Session(self._connection)
+
+    def reader(self) -> Session:
+        """A second session for reads beside an open transaction; it sees what is committed."""
+        if self._reading is None or self._reading.closed:
+            self._reading = self._connect()
+        return Session(self._reading)
+
+    def _connect(self) -> psycopg.Connection[Row]:
+        try:
+            return psycopg.connect(self._url, autocommit=True, application_name="comptoir")
+        except psycopg.OperationalError as error:
+            raise unavailable(error) from error
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -129,7 +139,8 @@ class Database:
             raise unavailable(error) from error
 
     def close(self) -> None:
-        """Closes the connection; a later use opens a new one."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        """Closes the connections; a later use opens new ones."""
+        for connection in (self._connection, self._reading):
+            if connection is not None:
+                connection.close()
+        self._connection = self._reading = None

@@ -10,11 +10,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-import zlib
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+import zstandard
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -23,6 +23,8 @@ from comptoir.errors import ConfigError
 __all__ = ["Vault"]
 
 _NONCE = 12
+#: No payload is larger than what ctx.http lets in.
+_LARGEST = 256 * 1024 * 1024
 
 
 class Vault:
@@ -33,6 +35,8 @@ class Vault:
         self._current = next(iter(self._masters))
         self._random = random
         self._ciphers: dict[str, AESGCM] = {}
+        # Level 1 of zstd: as small as zlib's level 1 on an order, in less than half the time (measured).
+        self._compressor = zstandard.ZstdCompressor(level=1)
 
     @classmethod
     def open(cls, home: Path, setting: str | None, random: Callable[[int], bytes]) -> Vault:
@@ -58,12 +62,13 @@ class Vault:
         """Key id and sealed bytes of a payload received `at`."""
         key_id = f"{self._current}:{at.year}-{at.month:02d}"
         nonce = self._random(_NONCE)
-        return key_id, nonce + self._cipher(key_id).encrypt(nonce, zlib.compress(data, 1), None)
+        return key_id, nonce + self._cipher(key_id).encrypt(nonce, self._compressor.compress(data), None)
 
     def unseal(self, key_id: str, sealed: bytes) -> bytes:
         """The payload; ConfigError when its key is gone or the bytes were changed."""
         try:
-            return zlib.decompress(self._cipher(key_id).decrypt(sealed[:_NONCE], sealed[_NONCE:], None))
+            packed = self._cipher(key_id).decrypt(sealed[:_NONCE], sealed[_NONCE:], None)
+            return zstandard.ZstdDecompressor().decompress(packed, max_output_size=_LARGEST)
         except InvalidTag:
             raise ConfigError(
                 "a stored payload does not match its key: it was changed, or the key was", code="key"
