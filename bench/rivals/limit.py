@@ -15,7 +15,6 @@ import itertools
 import os
 import sys
 import time
-import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -24,6 +23,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 import psycopg
+import zstandard
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _THREADS = 4
@@ -102,6 +102,7 @@ class _Pages:
 
 
 _CIPHER = AESGCM(bytes(32))
+_PACK = zstandard.ZstdCompressor(level=1).compress
 _COUNT = itertools.count(
     (time.time_ns() // 1_000_000 << 80 | 0x7 << 76 | 0b10 << 62) + int.from_bytes(os.urandom(3), "big")
 )
@@ -142,7 +143,7 @@ def _rows(body: bytes) -> dict[str, list[str]]:
             f"{raw_id},boutique,order,{order['id']},\\x{print_},mapped,{key},1,{modified},{now}\n"
         )
         nonce = os.urandom(12)
-        sealed = (nonce + _CIPHER.encrypt(nonce, zlib.compress(raw, 1), None)).hex()
+        sealed = (nonce + _CIPHER.encrypt(nonce, _PACK(raw), None)).hex()
         rows["raw_payload"].append(f"{raw_id},1,{now},limit,\\x{sealed}\n")
         rows["binding"].append(f"{_id()},{key},boutique,order,{order['id']},linked,{now},{now}\n")
         word = _METHODS.get(method, "other")

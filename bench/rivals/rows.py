@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-import zlib
 from typing import Any
 from uuid import UUID
 
+import zstandard
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from comptoir.domain.totals import compute_totals
@@ -26,12 +26,13 @@ CONTEXT: dict[str, Any] = {
     "config.time_zone": None,
 }
 _CIPHER = AESGCM(bytes(32))
+_PACK = zstandard.ZstdCompressor(level=1).compress
 
 
 def seal(payload: bytes) -> bytes:
     """A payload compressed and encrypted as ours are."""
     nonce = os.urandom(12)
-    return nonce + _CIPHER.encrypt(nonce, zlib.compress(payload, 1), None)
+    return nonce + _CIPHER.encrypt(nonce, _PACK(payload), None)
 
 
 def new_id() -> UUID:
