@@ -753,10 +753,9 @@ def _new_base(home: Path, place: _Place) -> _Place:
     _make_home(home)
     with _locked(home / "pg" / "location.lock", _START_SECONDS):
         if not (home / "pg" / "location").exists():
-            base = place.base
-            while base.exists():
-                base = place.base.with_name(f"{place.base.name}-{os.urandom(4).hex()}")
-            place = replace(place, base=base)
+            names = (place.base.name, *(f"{place.base.name}-{n}" for n in range(2, 1000)))
+            free = (place.base.with_name(name) for name in names)
+            place = replace(place, base=next(base for base in free if not base.exists()))
             _make_base(place)
     return _place(home)
 
