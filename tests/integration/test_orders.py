@@ -372,3 +372,19 @@ def test_a_record_that_comes_twice_in_a_row_is_stored_once(merchant: Merchant, m
     assert (report.main.considered, report.main.unchanged, report.main.changed) == (4, 2, 2)
     assert merchant.order_numbers() == sorted(made)
     assert merchant.value("select count(*) from raw_record") == 2
+
+
+def test_a_held_plan_goes_when_the_source_gets_a_cutover_and_older_orders_do_not(merchant: Merchant) -> None:
+    merchant.edit_config('cutover = "2020-01-01"\n', "")
+    shop = _shop(merchant)
+    shop.seed_orders(80, days=3, until=shop.now - 5 * 86_400)
+    today = [str(request_json(shop, "POST", "/orders", simple_order())["id"]) for _ in range(3)]
+    assert merchant.run().state is RunState.PLAN
+    day = merchant.clock.now().date()
+    merchant.edit_config("[connections.boutique]\n", f'[connections.boutique]\ncutover = "{day}"\n')
+    report = merchant.run()
+    assert report.state is not RunState.PLAN
+    assert merchant.order_numbers() == sorted(today)
+    assert merchant.value("select count(*) from sales_order where before_cutover") == 80
+    assert merchant.value("select count(*) from delivery where state in ('held', 'pending')") == 0
+    assert merchant.run(full=True).main.delivered == 0

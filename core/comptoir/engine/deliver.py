@@ -33,7 +33,7 @@ from comptoir.store.documents import Documents
 from comptoir.store.journal import Journal
 from comptoir.store.outbox import Claimed, Outbox, worker_lock
 from comptoir.store.records import Bindings
-from comptoir.store.sync import Quarantine, Runs
+from comptoir.store.sync import OpeningItems, Quarantine, Runs
 
 __all__ = ["DELIVERY_ORDER", "Deliverer"]
 
@@ -72,6 +72,7 @@ class Deliverer:
             with self._hub.database.transaction() as session:
                 Outbox(session).take_over(self._target, self._link.manifest.read_lag_seconds)
             self._look_up()
+            self._release_held()
             for entity in DELIVERY_ORDER:
                 if entity in entities:
                     self._hold_first_write(entity)
@@ -83,6 +84,28 @@ class Deliverer:
             left = Outbox(self._hub.database.session()).pending(self._target)
         self._report.waiting += left.get("pending", 0)
         self._report.in_doubt += left.get("in_doubt", 0)
+
+    def _release_held(self) -> None:
+        """A held plan goes when its source was given a cutover date since; older documents are withdrawn."""
+        with self._hub.database.transaction() as session:
+            outbox, now = Outbox(session), self._clock.now()
+            for source in outbox.held_sources(self._target):
+                cutover = self._hub.link(source).cutover
+                if cutover is None:
+                    continue
+                for external_id, order, amount, currency, day in outbox.release(self._target, source, cutover, now):
+                    OpeningItems(session).add(
+                        self._hub.ports.ids.new(),
+                        connection=source,
+                        entity=EntityName.REFUND,
+                        external_id=external_id,
+                        names=f"order {order}",
+                        amount=amount,
+                        currency=currency,
+                        dated_on=day,
+                        reason="refund of an order from before the cutover",
+                        at=now,
+                    )
 
     def _hold_first_write(self, entity: EntityName) -> None:
         """Without a cutover date, a first write of many documents becomes a plan that waits for approval."""

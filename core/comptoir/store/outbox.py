@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -215,11 +215,49 @@ class Outbox:
             (target, entity.value, list(sources)),
         )
 
-    def release(self, target: str) -> int:
-        """Turns what was held back into pending (a cutover was configured since)."""
-        return self._session.execute(
-            "update delivery set state = 'pending' where target = %s and state = 'held'", (target,)
+    def release(self, target: str, source: str, cutover: date, at: datetime) -> list[Row]:
+        """Lets a held plan go because its source has a cutover date now; what is older is withdrawn for good.
+
+        Returns the refunds that are later but name an order from before: external id, order number, amount, currency,
+        date. Journal entries stay held: they were derived without the date, so a person approves them.
+        """
+        self._session.execute(
+            "update sales_order set before_cutover = true where connection = %s and ordered_on < %s "
+            "and not before_cutover",
+            (source, cutover),
         )
+        later = self._session.rows(
+            "select r.external_id, r.order_number, r.amount, r.currency, r.refunded_on from refund r "
+            "join sales_order o on o.connection = r.connection and o.external_id = r.order_external_id "
+            "where r.connection = %s and o.before_cutover and r.refunded_on >= %s and not r.before_cutover",
+            (source, cutover),
+        )
+        self._session.execute(
+            "update refund r set before_cutover = true where connection = %s and (refunded_on < %s or exists "
+            "(select 1 from sales_order o where o.connection = r.connection "
+            "and o.external_id = r.order_external_id and o.before_cutover))",
+            (source, cutover),
+        )
+        self._session.execute(
+            "update delivery set state = 'dead', reason = 'before the cutover', settled_at = %s "
+            "where target = %s and source = %s and state in ('held', 'pending') and attempt = 0 and (record_id in "
+            "(select id from sales_order where connection = %s and before_cutover) or record_id in "
+            "(select id from refund where connection = %s and before_cutover))",
+            (at, target, source, source, source),
+        )
+        self._session.execute(
+            "update delivery set state = 'pending', due_at = %s where target = %s and source = %s and state = 'held' "
+            "and entity <> 'journal_entry'",
+            (at, target, source),
+        )
+        return later
+
+    def held_sources(self, target: str) -> list[str]:
+        """The sources of what waits for approval."""
+        rows = self._session.rows(
+            "select distinct source from delivery where target = %s and state = 'held'", (target,)
+        )
+        return [row[0] for row in rows]
 
     def approve(self, target: str, at: datetime) -> int:
         """Releases everything held for a target: a person has seen the plan."""

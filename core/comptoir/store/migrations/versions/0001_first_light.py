@@ -53,12 +53,6 @@ create table cursor_position (
 );
 comment on table cursor_position is 'Where the next pull starts; watermark moves only after a complete window';
 
-create table connection_state (
-  connection text primary key,
-  paused_at timestamptz,
-  paused_because text
-);
-
 create table stored_text (
   hash text primary key,
   kind text not null,
@@ -139,14 +133,6 @@ create index delivery_due on delivery (target, state, due_at) where state in ('h
 create index delivery_record on delivery (record_id);
 create index delivery_key on delivery (target, entity, natural_key);
 create sequence delivery_fence;
-
-create table push_batch (
-  id uuid primary key,
-  target text not null,
-  entity text not null,
-  fence bigint not null,
-  prepared_at timestamptz not null
-);
 
 create table dirty (
   kind text not null,
