@@ -270,6 +270,7 @@ class Lander:
             EntityName.REFUND: documents.add_refund,
             EntityName.CUSTOMER: documents.add_customer,
             EntityName.ITEM: documents.add_item,
+            EntityName.STOCK: documents.add_stock,
         }
         return adders[entity]
 
@@ -476,7 +477,7 @@ class Lander:
             self._partition = month
 
 
-_ENTITY_ORDER = [EntityName.ITEM, EntityName.CUSTOMER, EntityName.ORDER, EntityName.REFUND]
+_ENTITY_ORDER = [EntityName.ITEM, EntityName.STOCK, EntityName.CUSTOMER, EntityName.ORDER, EntityName.REFUND]
 
 
 def _number(document: Canonical) -> str:

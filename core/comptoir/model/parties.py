@@ -118,6 +118,23 @@ def address_hash(address: Address) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
+class ConsentState(enum.StrEnum):
+    GIVEN = "given"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+class Consent(Canonical):
+    """What a party agreed to; an opt-out is never lifted by a re-sync."""
+
+    purpose: Code
+    channel: Code
+    state: ConsentState
+    proof: Text | None = None
+    source: Code
+    at: Instant | None = None
+
+
 class Customer(Canonical):
     """A party that buys on a channel."""
 
@@ -128,6 +145,7 @@ class Customer(Canonical):
     groups: tuple[Text, ...] = ()
     price_list: Code | None = None
     tax_exempt: bool = False
+    consents: tuple[Consent, ...] = ()
     origin_channel: Code
     created_at: Instant | None = None
     modified_at: Instant | None = None
@@ -143,23 +161,6 @@ class IdentityLink(Canonical):
     score: float
     decision: Code
     by: Code
-
-
-class ConsentState(enum.StrEnum):
-    GIVEN = "given"
-    REFUSED = "refused"
-    UNKNOWN = "unknown"
-
-
-class Consent(Canonical):
-    """What a party agreed to; an opt-out is never lifted by a re-sync."""
-
-    purpose: Code
-    channel: Code
-    state: ConsentState
-    proof: Text | None = None
-    source: Code
-    at: Instant
 
 
 class Segment(Canonical):

@@ -6,22 +6,23 @@ import inspect
 from types import ModuleType
 from typing import Any
 
-from comptoir.model import accounting, item, money, order, parties, refs
+from comptoir.model import accounting, item, money, order, parties, refs, stock
 from comptoir.model.base import Canonical
 from comptoir.model.refs import EntityName
 
 __all__ = ["ENTITY_MODELS", "all_models", "json_schema"]
 
-#: The model that a mapping of this entity must produce. Stock comes with its own route.
+#: The model that a mapping of this entity must produce.
 ENTITY_MODELS: dict[EntityName, type[Canonical]] = {
     EntityName.ORDER: order.SalesOrder,
     EntityName.REFUND: order.Refund,
     EntityName.CUSTOMER: parties.Customer,
     EntityName.ITEM: item.Item,
+    EntityName.STOCK: stock.StockLevel,
     EntityName.JOURNAL_ENTRY: accounting.JournalEntry,
 }
 
-_MODULES: tuple[ModuleType, ...] = (parties, item, order, money, accounting, refs)
+_MODULES: tuple[ModuleType, ...] = (parties, item, stock, order, money, accounting, refs)
 
 
 def all_models() -> dict[str, type[Canonical]]:

@@ -46,6 +46,11 @@ class EntityCapability(_Closed):
     push_actions: tuple[Literal["create", "update"], ...] = ()
     batch_size: int = 100
     natural_key: str | None = None
+    fetch: bool = Field(default=False, description="Single records can be read again by their id")
+    publishes: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="What can be kept up to date on existing records: route field -> keys of the out mapping",
+    )
     books_sales: bool = Field(default=False, description="A sale pushed here is numbered and booked by the target")
 
 
@@ -62,6 +67,7 @@ class Manifest(_Closed):
     entities: dict[EntityName, EntityCapability]
     acknowledges: bool = False
     pages_in_flight: int = 1
+    webhooks: bool = False
     read_lag_seconds: int = 0
     limits: TargetLimits = TargetLimits()
 

@@ -24,6 +24,8 @@ from comptoir.sdk.ports import Clock, Random, Tasks
 __all__ = [
     "Acknowledgement",
     "Acknowledges",
+    "Change",
+    "ChangeResult",
     "CheckItem",
     "CheckReport",
     "Company",
@@ -31,6 +33,8 @@ __all__ = [
     "ConnectorConfig",
     "ConnectorContext",
     "Credentials",
+    "Fetches",
+    "Hint",
     "Page",
     "Probe",
     "Probes",
@@ -41,6 +45,10 @@ __all__ = [
     "PushResult",
     "Pushes",
     "RawItem",
+    "ReceivesWebhooks",
+    "Updates",
+    "WebhookDelivery",
+    "WebhookRequest",
 ]
 
 
@@ -160,6 +168,60 @@ class PushResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """Absolute values for some fields of a record that exists; `fields` holds what differs and nothing else.
+
+    `parent_id` is the record it hangs under (a variation's product), None when it stands alone.
+    """
+
+    external_id: str
+    parent_id: str | None
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeResult:
+    """What became of one change. `shown` holds what the target answered for the keys that were sent.
+
+    `gone`: the record does not exist there any more. `rejected` says why in the target's words.
+    """
+
+    external_id: str
+    outcome: Literal["accepted", "rejected", "gone"]
+    shown: Mapping[str, Any] = field(default_factory=dict)
+    reason: str | None = None
+    field: str | None = None
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookRequest:
+    """A request as the gateway received it: lower-case header names, the body's exact bytes."""
+
+    headers: Mapping[str, str]
+    body: bytes
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """Something happened to a record: it is read again before anything is done about it."""
+
+    entity: EntityName
+    external_id: str
+    kind: Literal["created", "updated", "deleted"]
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookDelivery:
+    """A verified webhook. Equal `dedupe_key`s are the same event; a ping has no hints."""
+
+    dedupe_key: str
+    hints: Sequence[Hint]
+    sent_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Probe:
     """What a look-up found about an op whose outcome is unknown."""
 
@@ -236,6 +298,46 @@ class Pushes(Protocol):
 
     def push(self, batch: PushBatch) -> Sequence[PushResult]:
         """One result per op, in any order. Raises OutcomeUnknown when the batch may have been carried out."""
+        ...
+
+
+@runtime_checkable
+class Fetches(Protocol):
+    """Single records can be read again: after a webhook, after a write, for one that is missing."""
+
+    def fetch(self, entity: EntityName, external_ids: Sequence[str]) -> Iterator[Page]:
+        """The records with these ids, in any order; one that does not exist any more is left out.
+
+        For records that hang under others (variations), an id is the parent's and all of its children come.
+        """
+        ...
+
+
+@runtime_checkable
+class Updates(Protocol):
+    """Absolute values can be set on existing records; setting them twice is the same as once."""
+
+    def calls(self, entity: EntityName, changes: Sequence[Change]) -> Sequence[Sequence[Change]]:
+        """The changes grouped as they will be sent, one group a request."""
+        ...
+
+    def update(self, entity: EntityName, call: Sequence[Change]) -> Sequence[ChangeResult]:
+        """One request; one result per change. Raises OutcomeUnknown when it may have been carried out."""
+        ...
+
+
+@runtime_checkable
+class ReceivesWebhooks(Protocol):
+    """Sends webhooks."""
+
+    def verify(self, request: WebhookRequest) -> WebhookDelivery:
+        """The hints of an authentic webhook. AuthError when the signature is wrong or missing, RecordRejected when
+        the body is not what it says; touches no network."""
+        ...
+
+    def ensure_webhooks(self, url: str, entities: Sequence[EntityName]) -> Sequence[CheckItem]:
+        """Makes or re-enables what is missing or was switched off, so that changes of these entities are sent to
+        `url`; says what it found and did. Idempotent."""
         ...
 
 

@@ -13,6 +13,7 @@ from comptoir.model.item import Item
 from comptoir.model.order import Refund, SalesOrder
 from comptoir.model.parties import Customer
 from comptoir.model.refs import EntityName
+from comptoir.model.stock import StockLevel
 from comptoir.store.database import Row, Session
 
 __all__ = ["CHILDREN", "HEAD_TABLE", "TABLES", "DocumentReader", "Head", "Stored"]
@@ -77,6 +78,12 @@ _ITEM = (
 )
 _PRICE = "document_id, position, price_list, amount, currency, basis, minimum_quantity, valid_from, valid_to"
 
+_STOCK = (
+    "id, connection, external_id, item_id, sku, location, on_hand, reserved, incoming, unit, counted_at, extra, "
+    "raw_id, mapping_hash, rev, created_at, updated_at"
+)
+_CONSENT = "document_id, position, purpose, channel, state, proof, source, at"
+
 #: Written in this order; every table's rows hang on the first column.
 TABLES = {
     "sales_order": _ORDER,
@@ -91,20 +98,24 @@ TABLES = {
     "personal_party": _PARTY,
     "item": _ITEM,
     "item_price": _PRICE,
+    "stock_level": _STOCK,
+    "customer_consent": _CONSENT,
 }
 HEAD_TABLE = {
     EntityName.ORDER: "sales_order",
     EntityName.REFUND: "refund",
     EntityName.CUSTOMER: "customer",
     EntityName.ITEM: "item",
+    EntityName.STOCK: "stock_level",
 }
 CHILDREN = {
     EntityName.ORDER: (
         "order_line", "document_charge", "document_discount", "document_payment", "document_tax", "personal_party"
     ),
     EntityName.REFUND: ("refund_line", "document_charge", "document_tax", "personal_party"),
-    EntityName.CUSTOMER: ("personal_party",),
+    EntityName.CUSTOMER: ("personal_party", "customer_consent"),
     EntityName.ITEM: ("item_price",),
+    EntityName.STOCK: (),
 }  # fmt: skip
 
 
@@ -129,6 +140,7 @@ class DocumentReader:
             EntityName.REFUND: self._load_refunds,
             EntityName.CUSTOMER: self._load_customers,
             EntityName.ITEM: self._load_items,
+            EntityName.STOCK: self._load_stock,
         }[entity]
         return loader(wanted)
 
@@ -307,6 +319,7 @@ class DocumentReader:
 
     def _load_customers(self, ids: list[UUID]) -> dict[UUID, Stored]:
         parties = self._parties(ids)
+        consents = self._grouped("customer_consent", ids, "document_id, position")
         found = {}
         for row in self._dicts("customer", "id", ids, "id"):
             people = dict(parties[row["id"]])
@@ -318,6 +331,7 @@ class DocumentReader:
                     "groups": row["groups"],
                     "price_list": row["price_list"],
                     "tax_exempt": row["tax_exempt"],
+                    "consents": [_without(c, "position") for c in consents[row["id"]]],
                     "created_at": row["registered_at"],
                     "modified_at": row["modified_at"],
                     "origin_channel": row["connection"],
@@ -339,6 +353,13 @@ class DocumentReader:
             fields = {name: row[name] for name in Item.model_fields if name in row}
             item = Item.model_validate(fields | {"prices": [_without(p, "position") for p in prices[row["id"]]]})
             found[row["id"]] = Stored(_head(row), item)
+        return found
+
+    def _load_stock(self, ids: list[UUID]) -> dict[UUID, Stored]:
+        found = {}
+        for row in self._dicts("stock_level", "id", ids, "id"):
+            fields = {name: row[name] for name in StockLevel.model_fields}
+            found[row["id"]] = Stored(_head(row), StockLevel.model_validate(fields))
         return found
 
     def _tax_index(self, ids: list[UUID]) -> dict[tuple[UUID, str, int], list[dict[str, Any]]]:

@@ -20,6 +20,7 @@ from comptoir.model.money import TaxLine
 from comptoir.model.order import Charge, Refund, SalesOrder
 from comptoir.model.parties import Address, Customer, Party
 from comptoir.model.refs import EntityName
+from comptoir.model.stock import StockLevel
 from comptoir.store.database import Row, Session
 from comptoir.store.document_reader import CHILDREN, HEAD_TABLE, TABLES, DocumentReader, Head, Stored
 
@@ -121,6 +122,13 @@ class Documents(DocumentReader):
         rows["personal_party"].append(_party_row(key, "party", customer.party, None, customer.extra))
         for number, address in enumerate(customer.addresses, 1):
             rows["personal_party"].append(_address_row(key, f"{number}:{address.role}", address))
+        for position, consent in enumerate(customer.consents, 1):
+            rows["customer_consent"].append(
+                (
+                    key, position, consent.purpose, consent.channel, consent.state.value, consent.proof,
+                    consent.source, consent.at,
+                )
+            )  # fmt: skip
 
     def add_item(self, item: Item, head: Head) -> None:
         """Queues an item for writing."""
@@ -142,6 +150,17 @@ class Documents(DocumentReader):
                     price.minimum_quantity, price.valid_from, price.valid_to,
                 )
             )  # fmt: skip
+
+    def add_stock(self, level: StockLevel, head: Head) -> None:
+        """Queues a stock level for writing."""
+        self._note(EntityName.STOCK, head)
+        self._rows["stock_level"].append(
+            (
+                head.record_id, head.connection, level.external_id, level.item_id, level.sku, level.location,
+                level.on_hand, level.reserved, level.incoming, level.unit, level.counted_at, _json(level.extra),
+                head.raw_id, head.mapping_hash, head.rev, head.created_at, head.updated_at,
+            )
+        )  # fmt: skip
 
     def flush(self) -> None:
         """Writes everything queued: earlier revisions out, new rows in."""
