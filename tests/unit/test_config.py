@@ -313,3 +313,56 @@ def test_lines_of_keys() -> None:
         ("a", "q", "name"): 15,
         ("a", "q", "last"): 16,
     }
+
+
+# -- [gateway] -----------------------------------------------------------------------------------------------------
+
+
+def test_the_gateway_has_bounds_without_being_named(path: Path) -> None:
+    path.write_text(GOOD, encoding="utf-8")
+    gateway = load(path).gateway
+    assert (gateway.url, gateway.max_bytes, gateway.slow_seconds, gateway.replay_hours) == (None, 2 << 20, 10.0, 72.0)
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("https://hooks.example.com/", "https://hooks.example.com"),
+        ("https://hub.example.com/comptoir", "https://hub.example.com/comptoir"),
+        ("http://127.0.0.1:8090", "http://127.0.0.1:8090"),
+    ],
+)
+def test_the_gateways_address_is_kept_without_its_slash(path: Path, written: str, kept: str) -> None:
+    path.write_text(f'{GOOD}\n[gateway]\nurl = "{written}"\n', encoding="utf-8")
+    assert load(path).gateway.url == kept
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('url = "http://hooks.example.com"', "expected https"),
+        ('url = "hooks.example.com"', "expected a web address"),
+        ('url = "ftp://hooks.example.com"', "expected a web address"),
+        ('url = "https://hooks.example.com?a=b"', "expected a web address"),
+        ('url = "https://hooks.example.com:99999"', "expected a web address"),
+        ('url = "https://"', "expected a web address"),
+        ("max_bytes = 10", "greater than or equal to 1024"),
+        ("max_bytes = 100000000000", "less than or equal to"),
+        ("slow_seconds = 0", "greater than 0"),
+        ("slow_seconds = 3600", "less than or equal to 120"),
+        ("replay_hours = 0.1", "greater than or equal to 1"),
+        ('replay_hours = "long"', "valid number"),
+        ("port = 8090", "allowed: url, max_bytes, slow_seconds, replay_hours"),
+    ],
+)
+def test_a_wrong_gateway_setting_is_named(path: Path, line: str, words: str) -> None:
+    error = refused(path, f"{GOOD}\n[gateway]\n{line}\n")
+    number = GOOD.count("\n") + 3
+    assert f"comptoir.toml:{number}: gateway.{line.split(' ')[0]}" in error.message
+    assert words in error.message
+
+
+def test_a_secret_of_the_gateway_is_not_taken_from_the_file(path: Path) -> None:
+    error = refused(path, f'{GOOD}\n[gateway]\nwebhook_secret = "abcdefghijklmnop"\n')
+    assert "secrets do not belong into this file" in error.message
+    assert "abcdefghijklmnop" not in str(error) + str(error.hint)

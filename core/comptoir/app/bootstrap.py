@@ -278,6 +278,7 @@ def _hub(
         routes=routes,
         accounts=installation.accounts,
         load_mapping=load,
+        gateway_url=settings.gateway.url,
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -30,7 +31,15 @@ from comptoir.errors import ConfigError
 from comptoir.model.base import Country, Currency
 from comptoir.model.refs import EntityName
 
-__all__ = ["CompanySettings", "ConfigFile", "ConnectionSettings", "RouteSettings", "Settings", "load"]
+__all__ = [
+    "CompanySettings",
+    "ConfigFile",
+    "ConnectionSettings",
+    "GatewaySettings",
+    "RouteSettings",
+    "Settings",
+    "load",
+]
 
 _NAME = re.compile(r"^[a-z][a-z0-9_]{0,39}$")
 _PRESETS = ("@hourly", "@daily", "@weekly", "@monthly")
@@ -167,6 +176,34 @@ class RouteSettings(_Closed):
         return (value,) if isinstance(value, str) else value
 
 
+def _public_url(text: str) -> str:
+    """The address without a trailing slash."""
+    try:
+        parts = urlsplit(text)
+        host = parts.hostname
+        _ = parts.port
+    except ValueError:
+        host, parts = None, urlsplit("")
+    if not host or parts.scheme not in ("http", "https") or parts.query or parts.fragment or parts.username:
+        raise ValueError('expected a web address such as "https://hooks.example.com", without query or user')
+    if parts.scheme == "http" and host not in ("localhost", "127.0.0.1", "::1"):
+        raise ValueError("expected https: webhooks carry personal data (plain http is for this machine only)")
+    return text.rstrip("/")
+
+
+class GatewaySettings(_Closed):
+    """`[gateway]`: where webhooks arrive, and what is refused."""
+
+    url: Annotated[str, AfterValidator(_public_url)] | None = Field(
+        default=None, description="How shops reach the gateway; with it, webhooks are made and mended by themselves"
+    )
+    max_bytes: int = Field(default=2 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Largest body taken")
+    slow_seconds: float = Field(default=10.0, gt=0, le=120, description="How long a request may take to arrive")
+    replay_hours: float = Field(
+        default=72.0, ge=1, le=24 * 90, description="A body that says it is older is not taken any more"
+    )
+
+
 class Settings(_Closed):
     """The whole file."""
 
@@ -174,6 +211,7 @@ class Settings(_Closed):
     connections: dict[str, ConnectionSettings] = Field(default_factory=dict)
     routes: dict[str, RouteSettings] = Field(default_factory=dict)
     accounting: dict[str, Any] = Field(default_factory=dict)
+    gateway: GatewaySettings = GatewaySettings()
     path: Path = Field(default=Path("comptoir.toml"), exclude=True)
 
 
@@ -264,7 +302,11 @@ def _first(file: ConfigFile, error: ValidationError) -> ConfigError:
 
 def _unknown(location: Sequence[int | str]) -> str:
     """What to say of an unknown setting: those that are allowed at its place."""
-    models: dict[object, type[BaseModel]] = {"company": CompanySettings, "routes": RouteSettings}
+    models: dict[object, type[BaseModel]] = {
+        "company": CompanySettings,
+        "routes": RouteSettings,
+        "gateway": GatewaySettings,
+    }
     model = Settings if len(location) == 1 else models.get(location[0])
     if model is None:
         return "unknown setting"
