@@ -22,8 +22,11 @@ from comptoir.sdk import (
     RawItem,
     RecordRejected,
     TransientError,
+    WebhookDelivery,
+    WebhookRequest,
     load_manifest,
 )
+from comptoir_woocommerce import webhook
 from comptoir_woocommerce.client import WooCommerceClient, clock_difference, server_time
 from comptoir_woocommerce.config import WooCommerceConfig
 from comptoir_woocommerce.functions import VAT_META_KEYS
@@ -89,6 +92,17 @@ class WooCommerceConnector:
         items.append(self._zone())
         items.append(self._currency())
         return CheckReport(items)
+
+    def verify(self, request: WebhookRequest) -> WebhookDelivery:
+        """The hints of a webhook that this shop has signed; its creation ping, which is not signed, has none."""
+        return webhook.verify(request, self._ctx.credentials, self._ctx.connection)
+
+    def ensure_webhooks(
+        self, url: str, entities: Sequence[EntityName], mode: webhook.Mode = "repair"
+    ) -> Sequence[CheckItem]:
+        """One item per topic of these entities. Needs a key that may write, and a secret in the connection."""
+        ctx = self._ctx
+        return webhook.ensure(self._client, ctx.credentials, ctx.connection, url, entities, mode)
 
     # --- reading ----------------------------------------------------------------------------------------------
 
