@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from comptoir.app.booking import check_booking
-from comptoir.app.config import ConfigFile, Settings, load_with_file
+from comptoir.app.config import ConfigFile, RouteSettings, Settings, load_with_file
 from comptoir.app.connectors import load_connector
 from comptoir.app.credentials import EnvSecrets
 from comptoir.app.system import SystemClock, SystemIds, SystemRandom, SystemTransport, ThreadTasks
@@ -103,12 +103,14 @@ def check_installation(config: Path) -> Installation:
                     + _listed(manifests[source], "pull"),
                 )
         for target in route.targets:
-            if not _can(manifests[target].entities.get(route.entity), "push"):
+            capability = manifests[target].entities.get(route.entity)
+            if not _can(capability, "push") and not _can(capability, "publishes"):
                 raise file.error(
                     ("routes", name, "to"),
                     f"{target} ({manifests[target].name}) cannot take {route.entity.value}; it takes: "
                     + _listed(manifests[target], "push"),
                 )
+        _check_options(file, name, route, manifests)
         if route.sources == ("hub",) and route.entity is not EntityName.JOURNAL_ENTRY:
             raise file.error(
                 ("routes", name, "entity"),
@@ -134,7 +136,40 @@ def _can(capability: Any, verb: str) -> bool:
 
 
 def _listed(manifest: Any, verb: str) -> str:
-    return ", ".join(e.value for e, c in manifest.entities.items() if getattr(c, verb)) or "nothing"
+    able = [e for e, c in manifest.entities.items() if getattr(c, verb) or (verb == "push" and c.publishes)]
+    return ", ".join(e.value for e in able) or "nothing"
+
+
+#: Which options of a route belong to which entities.
+_OPTIONS = {
+    "match": (EntityName.ITEM, EntityName.STOCK, EntityName.CUSTOMER),
+    "create": (EntityName.ITEM, EntityName.CUSTOMER),
+    "fields": (EntityName.ITEM, EntityName.CUSTOMER),
+    "price_list": (EntityName.ITEM,),
+    "buffer": (EntityName.STOCK,),
+    "locations": (EntityName.STOCK,),
+    "take_over": (EntityName.STOCK,),
+}
+
+
+def _check_options(file: ConfigFile, name: str, route: RouteSettings, manifests: Mapping[str, Any]) -> None:
+    """Options that this entity or these targets do not know."""
+    for option, entities in _OPTIONS.items():
+        if option in route.model_fields_set and route.entity not in entities:
+            allowed = " and ".join(e.value for e in entities)
+            raise file.error(
+                ("routes", name, option),
+                f"{option} belongs to routes of {allowed}; this one has {route.entity.value}",
+            )
+    for target in route.targets:
+        known = manifests[target].entities[route.entity].publishes
+        for field in route.fields:
+            if field not in known:
+                raise file.error(
+                    ("routes", name, "fields"),
+                    f"{target} ({manifests[target].name}) cannot keep {field!r} of {route.entity.value} up to date; "
+                    f"allowed: {', '.join(known) or 'none'}",
+                )
 
 
 def _connector_config(file: ConfigFile, name: str, connector: type[Connector], own: dict[str, Any]) -> Any:
@@ -261,7 +296,22 @@ def _hub(
             open=opener(name),
         )
     routes = {
-        name: Route(name, r.entity, r.sources, r.targets, r.schedule, r.triggers) for name, r in settings.routes.items()
+        name: Route(
+            name,
+            r.entity,
+            r.sources,
+            r.targets,
+            r.schedule,
+            r.triggers,
+            r.match,
+            r.create,
+            r.fields,
+            r.price_list,
+            r.buffer,
+            r.locations,
+            r.take_over,
+        )
+        for name, r in settings.routes.items()
     }
     folders = mapping_folders(installation)
 

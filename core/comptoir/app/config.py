@@ -12,6 +12,7 @@ import zoneinfo
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -169,8 +170,19 @@ class RouteSettings(_Closed):
     targets: tuple[str, ...] = Field(alias="to", default=())
     schedule: Annotated[str, AfterValidator(_cron)] | None = None
     triggers: tuple[Literal["webhook"], ...] = ()
+    match: tuple[Literal["sku", "gtin", "vat_id", "siret", "siren", "email", "phone", "name_place"], ...] = Field(
+        default=(), description="Keys by which records of both sides are recognised"
+    )
+    create: Literal["ask", "always"] | None = Field(
+        default=None, description="What becomes of records that the target does not have"
+    )
+    fields: tuple[str, ...] = Field(default=(), description="What is kept up to date on existing records")
+    price_list: Annotated[str, StringConstraints(min_length=1)] | None = None
+    buffer: Decimal = Field(default=Decimal(0), ge=0, le=1_000_000, description="Units never offered")
+    locations: tuple[str, ...] = Field(default=(), description="Places whose stock is offered; all when left out")
+    take_over: bool = Field(default=False, description="Also publish stock where the target counts none")
 
-    @field_validator("sources", "targets", mode="before")
+    @field_validator("sources", "targets", "match", "fields", "locations", mode="before")
     @classmethod
     def _several(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value

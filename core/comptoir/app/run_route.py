@@ -8,13 +8,18 @@ from datetime import datetime
 from comptoir.app.system import rare_collection
 from comptoir.engine.acknowledge import acknowledge
 from comptoir.engine.counts import RunReport
+from comptoir.engine.create import create_unmatched
 from comptoir.engine.deliver import Deliverer
 from comptoir.engine.derive import derive_journal
 from comptoir.engine.hub import BROUGHT_ALONG, Hub, Route
+from comptoir.engine.match import match_records
+from comptoir.engine.publish import Publisher
 from comptoir.engine.pull import pull
 from comptoir.engine.replan import replan
 from comptoir.errors import ComptoirError, ConfigError
 from comptoir.model.refs import EntityName
+from comptoir.store.outbox import Outbox
+from comptoir.store.publications import Publications
 from comptoir.store.sync import Runs
 
 __all__ = ["deliver_route", "find_route", "require_route", "run_route"]
@@ -51,15 +56,19 @@ def run_route(
     """
     route = find_route(hub, name)
 
+    def read(link: str, entity: EntityName, report: RunReport, *, again: bool = full) -> None:
+        step = None if progress is None else _step(progress, f"{link}: {entity.value}")
+        pull(hub, hub.link(link), entity, report, since=since, full=again, progress=step)
+
     def work(report: RunReport) -> None:
         for entity, source in _sources(hub, route):
-            step = None if progress is None else _step(progress, f"{source}: {entity.value}")
-            pull(hub, hub.link(source), entity, report, since=since, full=full, progress=step)
+            read(source, entity, report)
             if full:
                 for brought in (entity, *BROUGHT_ALONG.get(entity, ())):
                     replan(hub, hub.link(source), brought, report)
         if route.entity is EntityName.JOURNAL_ENTRY:
             derive_journal(hub, report)
+        _compare(hub, route, report, read)
         _send(hub, route, report, plan_only)
 
     return _recorded(hub, route, trigger, work)
@@ -71,11 +80,10 @@ def deliver_route(hub: Hub, name: str, *, approve: bool = False, trigger: str = 
 
     def work(report: RunReport) -> None:
         if approve:
-            from comptoir.store.outbox import Outbox
-
             with hub.database.transaction() as session:
                 for target in route.targets:
                     Outbox(session).approve(target, hub.ports.clock.now())
+                    Publications(session).approve(target, hub.ports.clock.now())
         _send(hub, route, report, plan_only=False)
 
     return _recorded(hub, route, trigger, work)
@@ -88,10 +96,32 @@ def _sources(hub: Hub, route: Route) -> list[tuple[EntityName, str]]:
     return [(EntityName.ORDER, link.name) for link in hub.hub_channels()]
 
 
+def _compare(hub: Hub, route: Route, report: RunReport, read: Callable[..., None]) -> None:
+    """Matches what exists on both sides, and plans what differs or is missing."""
+    entity = EntityName.ITEM if route.entity is EntityName.STOCK else route.entity
+    read_already = {(name, route.entity) for name in route.sources}
+    for target in route.targets:
+        if not hub.matches(entity, target):
+            continue
+        for source in route.sources:
+            for name in (source, target):
+                if (name, entity) not in read_already and hub.capability(name, entity).pull:
+                    read_already.add((name, entity))
+                    read(name, entity, report)
+            match_records(hub, route, entity, source, target, report)
+            if route.entity is not EntityName.STOCK:
+                create_unmatched(hub, route, source, target, report)
+            if hub.publishes(route, target):
+                Publisher(hub, route, source, target, report).plan()
+
+
 def _send(hub: Hub, route: Route, report: RunReport, plan_only: bool) -> None:
     for target in route.targets:
         if not plan_only:
             Deliverer(hub, target, report).deliver(route.entities)
+            if hub.publishes(route, target):
+                for source in route.sources:
+                    Publisher(hub, route, source, target, report).send()
         acknowledge(hub, target, report)
     if plan_only:
         report.notes.append("planned only: nothing was sent")

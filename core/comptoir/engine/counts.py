@@ -55,6 +55,8 @@ class RunReport:
     entity: EntityName
     entities: dict[EntityName, EntityCounts] = field(default_factory=lambda: defaultdict(EntityCounts))
     held: dict[str, dict[str, int]] = field(default_factory=dict)
+    matched: dict[str, dict[str, int]] = field(default_factory=dict)
+    published: dict[str, dict[str, Any]] = field(default_factory=dict)
     waiting: int = 0
     in_doubt: int = 0
     acknowledged: int = 0
@@ -93,6 +95,10 @@ class RunReport:
             "acknowledged": self.acknowledged,
             "seconds": round(self.seconds, 3),
         }
+        if self.matched:
+            report["matched"] = self.matched
+        if any(self.published.values()):
+            report["published"] = {target: state for target, state in self.published.items() if state}
         if self.held:
             report["held"] = self.held
         if self.notes:

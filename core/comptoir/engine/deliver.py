@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from comptoir.domain.authority import new_listing
 from comptoir.engine.counts import RunReport
 from comptoir.engine.hub import Hub, Link
 from comptoir.engine.render import Rendered, render
@@ -136,7 +137,21 @@ class Deliverer:
         ids = [c.record_id for c in claimed]
         if entity is EntityName.JOURNAL_ENTRY:
             return Journal(session).load(ids)
-        return {key: stored.document for key, stored in Documents(session).load(entity, ids).items()}
+        found = {key: stored.document for key, stored in Documents(session).load(entity, ids).items()}
+        if entity is EntityName.ITEM and found:
+            return self._listings(session, found)
+        return found
+
+    def _listings(self, session: Session, items: Mapping[UUID, Any]) -> dict[UUID, Canonical]:
+        """Items as the target would list them: with the currency and price basis of what it lists already."""
+        terms = Documents(session).price_terms(self._target)
+        if terms is None:
+            raise ConfigError(
+                f"{self._target} lists nothing with a price yet, so its currency and price basis are not known",
+                hint=f"Make one product with a price on {self._target} by hand, then run again.",
+                connection=self._target,
+            )
+        return {key: new_listing(item, *terms) for key, item in items.items()}
 
     def _carry_out(
         self,

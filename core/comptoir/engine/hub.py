@@ -135,6 +135,11 @@ class Hub:
         """Whether a route keeps existing records of a target up to date."""
         return bool(self.capability(target, route.entity).publishes)
 
+    @property
+    def publishes_stock(self) -> bool:
+        """A route keeps the stock of a target up to date."""
+        return any(route.entity is EntityName.STOCK for route in self.routes.values())
+
     def matches(self, entity: EntityName, target: str) -> bool:
         """Whether records must be matched with the target's own before any is made there."""
         return entity in (EntityName.ITEM, EntityName.CUSTOMER) and self.capability(target, entity).pull

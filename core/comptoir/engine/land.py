@@ -199,6 +199,8 @@ class Lander:
         self._plan(batch, entity, changed, now)
         if self._link.posts_by_hub:
             self._mark_dirty(session, batch, entity, changed, now)
+        if entity in _MOVES_STOCK and self._hub.publishes_stock:
+            batch.dirty.mark("stock", [c.record_id for c in changed], now)
 
     def _write(
         self, session: Session, batch: _Batch, entity: EntityName, fresh: Sequence[_Fresh], now: datetime
@@ -305,6 +307,8 @@ class Lander:
                 blocked.append(change)
         batch.runs.outcomes(outcomes)
         for route, target in self._hub.subscribers(self._link.name, entity):
+            if self._hub.publishes(route, target):
+                continue  # absolute values: compared with what the target shows, see publish
             self._plan_target(batch, route, target, entity, going, now)
             if blocked:
                 self._withdraw(batch, target, entity, blocked, now)
@@ -323,9 +327,12 @@ class Lander:
         bound = batch.bindings.of_records(target, entity, known) if known else {}
         rows: list[Row] = []
         stamp = now.isoformat()
+        matched = self._hub.matches(entity, target)
         for change in going:
             if change.record_id in open_now:
                 continue  # rendered from the newest revision when it is claimed
+            if matched and change.record_id not in bound:
+                continue  # it may exist there: it is matched first
             action = "create"
             if change.record_id in bound:
                 if not self._differs(target, entity, change, bound[change.record_id].confirmed_hash):
@@ -477,6 +484,8 @@ class Lander:
             self._partition = month
 
 
+#: What changes how many units may be offered.
+_MOVES_STOCK = frozenset({EntityName.ORDER, EntityName.REFUND, EntityName.STOCK})
 _ENTITY_ORDER = [EntityName.ITEM, EntityName.STOCK, EntityName.CUSTOMER, EntityName.ORDER, EntityName.REFUND]
 
 

@@ -24,6 +24,8 @@ _BATCH = 500
 def replan(hub: Hub, link: Link, entity: EntityName, report: RunReport) -> None:
     """Plans what targets of this connection and entity never got; marks sales that were never booked."""
     for route, target in hub.subscribers(link.name, entity):
+        if hub.publishes(route, target) or hub.matches(entity, target):
+            continue  # what is missing there is found by matching
         planned, after = 0, None
         while True:
             with hub.database.transaction() as session:

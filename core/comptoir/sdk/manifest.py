@@ -67,6 +67,7 @@ class Manifest(_Closed):
     entities: dict[EntityName, EntityCapability]
     acknowledges: bool = False
     pages_in_flight: int = 1
+    requests_in_flight: int = 4
     webhooks: bool = False
     read_lag_seconds: int = 0
     limits: TargetLimits = TargetLimits()

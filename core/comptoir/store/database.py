@@ -17,7 +17,7 @@ from psycopg import errors
 from comptoir.errors import ComptoirError, DatabaseUnavailable, StorageFull
 from comptoir.store.schema import plain_url, unavailable
 
-__all__ = ["Database", "Session"]
+__all__ = ["Database", "Session", "lock_key"]
 
 Row = tuple[Any, ...]
 
@@ -40,7 +40,9 @@ class Session:
         """The first row of a query."""
         return self._connection.execute(query.encode(), parameters).fetchone()
 
-    def stream(self, query: str, parameters: Sequence[Any] | None = None, *, size: int = 2000) -> Iterator[Row]:
+    def stream(
+        self, query: str, parameters: Sequence[Any] | dict[str, Any] | None = None, *, size: int = 2000
+    ) -> Iterator[Row]:
         """Rows of a large query through a server-side cursor; needs a transaction, memory stays flat."""
         with self._connection.cursor(name="comptoir_stream") as cursor:
             cursor.itersize = size
@@ -65,15 +67,16 @@ class Session:
 
     def try_lock(self, name: str) -> bool:
         """Takes a lock of this session by name, if it is free. The server drops it when this process dies."""
-        row = self.row("select pg_try_advisory_lock(%s, %s)", _lock_key(name))
+        row = self.row("select pg_try_advisory_lock(%s, %s)", lock_key(name))
         return bool(row and row[0])
 
     def unlock(self, name: str) -> None:
         """Gives a lock of this session back."""
-        self.row("select pg_advisory_unlock(%s, %s)", _lock_key(name))
+        self.row("select pg_advisory_unlock(%s, %s)", lock_key(name))
 
 
-def _lock_key(name: str) -> tuple[int, int]:
+def lock_key(name: str) -> tuple[int, int]:
+    """The two numbers under which PostgreSQL knows the lock of this name; `pg_locks` shows them unsigned."""
     data = name.encode()
     return _signed(zlib.crc32(data)), _signed(zlib.crc32(b"comptoir:" + data[::-1]))
 

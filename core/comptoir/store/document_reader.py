@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from comptoir.model.item import Item
+from comptoir.model.money import PriceBasis
 from comptoir.model.order import Refund, SalesOrder
 from comptoir.model.parties import Customer
 from comptoir.model.refs import EntityName
@@ -143,6 +144,15 @@ class DocumentReader:
             EntityName.STOCK: self._load_stock,
         }[entity]
         return loader(wanted)
+
+    def price_terms(self, connection: str) -> tuple[PriceBasis, str] | None:
+        """Price basis and currency of what a connection lists, by the newest item; None when nothing has a price."""
+        row = self._session.row(
+            "select p.basis, p.currency from item i join item_price p on p.document_id = i.id "
+            "where i.connection = %s and p.position = 1 order by i.updated_at desc limit 1",
+            (connection,),
+        )
+        return (PriceBasis(row[0]), row[1]) if row else None
 
     def never_planned(
         self, entity: EntityName, connection: str, target: str, *, after: UUID | None, limit: int

@@ -294,8 +294,9 @@ class Outbox:
     ) -> list[tuple[UUID, str, UUID]]:
         """Stores the target's later word on a confirmed delivery: (record id, source, delivery id) of what it met."""
         rows = self._session.rows(
-            "update delivery set outcome = %s, external_id = coalesce(%s, external_id), reason = coalesce(%s, reason) "
-            "where target = %s and entity = %s and natural_key = %s and state = 'confirmed' and outcome <> %s "
+            "update delivery set outcome = %s, external_id = coalesce(%s, external_id), reason = coalesce(%s, reason), "
+            "acknowledged_at = comptoir_now() where target = %s and entity = %s and natural_key = %s "
+            "and state = 'confirmed' and outcome <> %s "
             "returning record_id, source, id",
             (outcome, external_id, reason, target, entity.value, natural_key, outcome),
         )

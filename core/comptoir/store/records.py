@@ -147,6 +147,14 @@ class Bindings:
                     ),
                 )
 
+    def stamp(self, record_id: UUID, connection: str, entity: EntityName, content_hash: str) -> None:
+        """Notes what a target is known to have, after it told us itself."""
+        self._session.execute(
+            "update binding set confirmed_hash = %s where record_id = %s and connection = %s and entity = %s "
+            "and state = 'linked'",
+            (content_hash, record_id, connection, entity.value),
+        )
+
     def any_on(self, connection: str, entity: EntityName) -> bool:
         """Whether anything of this kind was ever confirmed on a connection."""
         row = self._session.row(
