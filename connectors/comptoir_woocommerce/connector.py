@@ -1,4 +1,4 @@
-"""Reads orders with their refunds, customers and items of a WooCommerce shop. It writes nothing."""
+"""A WooCommerce shop: orders with their refunds, customers and items are read, items, stock and customers written."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 from comptoir.sdk import (
     AuthError,
+    Change,
+    ChangeResult,
     CheckItem,
     CheckReport,
     ComptoirError,
@@ -18,7 +20,10 @@ from comptoir.sdk import (
     EntityName,
     Manifest,
     Page,
+    Probe,
     PullRequest,
+    PushBatch,
+    PushResult,
     RawItem,
     RecordRejected,
     TransientError,
@@ -29,8 +34,10 @@ from comptoir.sdk import (
 from comptoir_woocommerce import webhook
 from comptoir_woocommerce.client import WooCommerceClient, clock_difference, server_time
 from comptoir_woocommerce.config import WooCommerceConfig
+from comptoir_woocommerce.fetching import Fetcher, record_numbers
 from comptoir_woocommerce.functions import VAT_META_KEYS
 from comptoir_woocommerce.paging import PAGE_ROWS, ListReader
+from comptoir_woocommerce.writing import Writer
 
 __all__ = ["WooCommerceConnector"]
 
@@ -61,6 +68,8 @@ class WooCommerceConnector:
         self._config = config
         self._ctx = ctx
         self._client = WooCommerceClient(config, ctx)
+        self._writer = Writer(self._client, config, ctx)
+        self._fetcher = Fetcher(self._client, ctx.connection, self._reader)
 
     def pull(self, request: PullRequest) -> Iterator[Page]:
         """Pages in the order of ids. Each position holds for the same `since` only; another starts from the top."""
@@ -76,6 +85,45 @@ class WooCommerceConnector:
                 prices = self._price_facts()
                 return self._pages("/products", filters, request, lambda rows: self._items(rows, prices))
         raise ContractViolation(f"{self._ctx.connection}: WooCommerce has no {request.entity.value} to pull by itself")
+
+    def fetch(self, entity: EntityName, external_ids: Sequence[str]) -> Iterator[Page]:
+        """The records with these ids, as `pull` gives them, whatever state they are in; gone ones are left out.
+
+        Orders come with their refunds, in any state, from the trash too. An item's id is that of a product (all of its
+        variations come) or of a variation (its product's variations come, itself among them).
+        """
+        numbers = record_numbers(external_ids)
+        make: Callable[[Sequence[Mapping[str, Any]]], list[RawItem]]
+        match entity:
+            case EntityName.ORDER:
+                found = self._fetcher.records("/orders", {"status": "any"}, numbers, trash=True)
+                make = self._with_refunds
+            case EntityName.CUSTOMER:
+                found = self._fetcher.records("/customers", {"role": "all"}, numbers, trash=False)
+                make = self._customers
+            case EntityName.ITEM:
+                prices = self._price_facts() if numbers else {}
+                found, make = self._fetcher.families(numbers), lambda rows: self._items(rows, prices)
+            case _:
+                raise ContractViolation(f"{self._ctx.connection}: WooCommerce has no {entity.value} to read by itself")
+        for rows, date in found:
+            yield Page(items=make(rows), as_of=server_time(date))
+
+    def calls(self, entity: EntityName, changes: Sequence[Change]) -> Sequence[Sequence[Change]]:
+        """The changes as they will be sent: see `Writer.calls`."""
+        return self._writer.calls(entity, changes)
+
+    def update(self, entity: EntityName, call: Sequence[Change]) -> Sequence[ChangeResult]:
+        """One call; one result per change. OutcomeUnknown when it may have been carried out."""
+        return self._writer.update(entity, call)
+
+    def push(self, batch: PushBatch) -> Sequence[PushResult]:
+        """New products and customers; one result per op. OutcomeUnknown when some may have been made."""
+        return self._writer.push(batch)
+
+    def probe(self, batch: PushBatch) -> Sequence[Probe]:
+        """Whether the records of a batch exist, by SKU or e-mail address."""
+        return self._writer.probe(batch)
 
     def check(self) -> CheckReport:
         """Address, keys, rights, clocks, time zone and currency. Reads only."""
