@@ -163,6 +163,27 @@ class Links:
 
     # -- reading -------------------------------------------------------------------------------------------------
 
+    def owner_of(self, target_id: UUID | None) -> UUID | None:
+        """Like `owner`; nothing owns nothing."""
+        return None if target_id is None else self.owner(target_id)
+
+    def records(self, entity: EntityName, connection: str, key: str) -> list[UUID]:
+        """Records of a connection with this SKU or external id."""
+        sku = "sku = %s or " if entity is EntityName.ITEM else ""
+        parameters = (connection, *([key] if sku else []), key)
+        rows = self._session.rows(
+            f"select id from {_HEAD[entity]} where connection = %s and ({sku}external_id = %s)", parameters
+        )
+        return [row[0] for row in rows]
+
+    def was_sent(self, record_id: UUID, target: str) -> bool:
+        """Whether a record was planned for a target, whatever became of it."""
+        row = self._session.row(
+            "select exists (select 1 from delivery where record_id = %s and target = %s and state <> 'dead')",
+            (record_id, target),
+        )
+        return bool(row and row[0])
+
     def owner(self, target_id: UUID) -> UUID | None:
         """The source record that a target record is linked to."""
         row = self._session.row(
