@@ -25,7 +25,7 @@ from comptoir_woocommerce._sandbox.day import Step
 from comptoir_woocommerce._sandbox.facts import GivenBack, Sale
 from comptoir_woocommerce._sandbox.faults import Dropped, FaultKind, Faults
 from comptoir_woocommerce._sandbox.money import Rate
-from comptoir_woocommerce._sandbox.shop import LogEntry, WooCommerceSandbox
+from comptoir_woocommerce._sandbox.shop import LogEntry, WooCommerceSandbox, WriteEntry
 
 __all__ = [
     "Dropped",
@@ -39,6 +39,7 @@ __all__ = [
     "ServerClock",
     "Step",
     "WooCommerceSandbox",
+    "WriteEntry",
     "main",
     "sales",
     "scripted_day",
