@@ -131,8 +131,10 @@ class Bindings:
             )
             if not updated:
                 self._session.execute(
-                    "insert into binding (id, record_id, connection, entity, external_id, state, natural_key, "
-                    "confirmed_hash, first_seen, last_seen) values (%s, %s, %s, %s, %s, 'linked', %s, %s, %s, %s) "
+                    # `made`: the target's own record of it, once it is read, is another one with the same id there.
+                    "insert into binding (id, record_id, connection, entity, external_id, role, state, natural_key, "
+                    "confirmed_hash, first_seen, last_seen) "
+                    "values (%s, %s, %s, %s, %s, 'made', 'linked', %s, %s, %s, %s) "
                     "on conflict (connection, entity, external_id, role) where state <> 'tombstone' do nothing",
                     (
                         binding_id,
