@@ -1,8 +1,9 @@
-"""Pure functions that the mappings in `mappings/woocommerce/` name. ValueError = this record waits for a person."""
+"""Pure functions that the `in` mappings of `mappings/woocommerce/` name. ValueError = this record waits for a person."""
 
 from __future__ import annotations
 
 import functools
+import html
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ VAT_META_KEYS = (
     "_eu_vat_number",
 )
 _SIRET_META_KEYS = ("_billing_siret", "billing_siret", "_siret", "siret")
+_SUBSCRIBED_KEY = "mailchimp_woocommerce_is_subscribed"
 #: Kept by WordPress for itself; changes at each visit and says nothing of the buyer.
 _OWN_META_KEYS = frozenset({"wc_last_active", "default_password_nag", "_download_permissions_granted"})
 
@@ -433,11 +435,14 @@ def extra(meta: Any, *pairs: Any) -> dict[str, object]:
 
 
 def item_name(name: Any, parent_name: Any, attributes: Any) -> str:
-    """A product's name; a variation's is its product's with the chosen options."""
+    """A product's name; a variation's is its product's with the chosen options.
+
+    WordPress' filters write & as &amp; in the name of a product that came through the API.
+    """
     if not _words(parent_name):
-        return _words(name)
+        return html.unescape(_words(name))
     chosen = ", ".join(_words(a.get("option")) for a in attributes or () if _words(a.get("option")))
-    return f"{_words(parent_name)} - {chosen}" if chosen else _words(parent_name)
+    return html.unescape(f"{_words(parent_name)} - {chosen}" if chosen else _words(parent_name))
 
 
 def options(attributes: Any) -> list[dict[str, str]]:
@@ -466,6 +471,19 @@ def prices(regular: Any, sale: Any, sale_from: Any, sale_to: Any, currency: Any,
             }
         )
     return found
+
+
+def consents(meta: Any) -> list[dict[str, Any]]:
+    """What a customer has said about the newsletter, where a known plugin keeps it; nothing said is no consent.
+
+    MailChimp for WooCommerce writes 1 for a subscriber and 0 for who is none (any more); other words of it (pending,
+    cleaned) are no decision. It does not say when that was.
+    """
+    said = next((e.get("value") for e in meta or () if isinstance(e, dict) and e.get("key") == _SUBSCRIBED_KEY), None)
+    state = {"1": "given", "0": "refused"}.get(str(said)) if isinstance(said, str | int) else None
+    if state is None:
+        return []
+    return [{"purpose": "newsletter", "channel": "email", "state": state, "source": _SUBSCRIBED_KEY}]
 
 
 def item_kind(product_type: Any, virtual: Any, downloadable: Any) -> str:
@@ -501,6 +519,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
         account,
         addresses,
         business_day,
+        consents,
         country,
         customer_ref,
         extra,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import unicodedata
@@ -15,6 +16,7 @@ __all__ = ["Customer", "Product", "empty_place", "slug", "starting_products"]
 _DATES = ("date_on_sale_from", "date_on_sale_from_gmt", "date_on_sale_to", "date_on_sale_to_gmt")
 
 
+@functools.lru_cache(maxsize=65536)
 def slug(text: str) -> str:
     """WordPress' short form of a title."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
