@@ -62,6 +62,9 @@ ALLOWED = {
         *_WAITING, "time.gmtime", because="watches PostgreSQL's processes from a process of its own"
     ),
     "core/comptoir/airflow/**": _allow("asyncio", "threading", *_WAITING, because="Airflow's triggers are asyncio"),
+    "core/comptoir/console/gateway.py": _allow(
+        "asyncio", because="an ASGI application; what it does with a request is synchronous and takes its ports"
+    ),
     "core/comptoir/airflow/client.py": _allow(
         "requests",
         because="speaks to our own Airflow, which is no connection: no rate budget, no error table",

@@ -88,7 +88,7 @@ def verify(request: WebhookRequest, credentials: Credentials, connection: str) -
             return WebhookDelivery("ping", ())
         raise AuthError(f"{connection}: a webhook without a signature", connection=connection)
     digest = hmac.digest(secret_of(credentials, connection).encode(), request.body, "sha256")
-    if not hmac.compare_digest(base64.b64encode(digest), signature.encode()):
+    if not hmac.compare_digest(base64.b64encode(digest), signature.encode(errors="replace")):
         raise AuthError(
             f"{connection}: a webhook whose signature is wrong",
             hint="The secret of this webhook in the shop differs from the one in the connection, or it is not from "

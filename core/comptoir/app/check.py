@@ -13,6 +13,7 @@ from comptoir.app.bootstrap import (
     mapping_folders,
     system_ports,
 )
+from comptoir.app.webhooks import check_secret
 from comptoir.engine.hub import BROUGHT_ALONG
 from comptoir.errors import ComptoirError, ConfigError
 from comptoir.mapping import load_mapping
@@ -32,7 +33,10 @@ def check_connections(config: Path, only: str | None = None) -> Mapping[str, Seq
     for name in installation.settings.connections:
         if only in (None, name):
             try:
-                found[name] = list(connector_of(installation, name, company_of(installation), ports).check().items)
+                found[name] = [
+                    *connector_of(installation, name, company_of(installation), ports).check().items,
+                    *check_secret(installation.settings, name, installation.classes[name].manifest, ports.secrets),
+                ]
             except ComptoirError as error:
                 found[name] = [CheckItem.failed("connection", error)]
     if only is None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from comptoir.cli.gateway import gateway, webhooks
 from comptoir.cli.links import match_app, plan
 from comptoir.cli.output import print_json, say, table
 from comptoir.cli.state import STATE, JsonFlag
@@ -28,6 +29,8 @@ map_app = typer.Typer(help="Mappings: check, preview, test on golden records.", 
 db_app = typer.Typer(help="Comptoir's database.", no_args_is_help=True)
 app.add_typer(match_app, name="match")
 app.command("plan")(plan)
+app.command("gateway")(gateway)
+app.command("webhooks")(webhooks)
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(map_app, name="map")
 app.add_typer(db_app, name="db")
@@ -155,8 +158,6 @@ def routes(as_json: JsonFlag = False) -> None:
             for r in found
         ],
     )
-    if any("webhook" in r["triggers"] for r in found):
-        say("Webhook triggers are accepted in the file but not served yet: the schedule covers those routes.")
 
 
 # -- running -----------------------------------------------------------------------------------------------------

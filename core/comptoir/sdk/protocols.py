@@ -198,8 +198,8 @@ class ChangeResult:
 class WebhookRequest:
     """A request as the gateway received it: lower-case header names, the body's exact bytes."""
 
-    headers: Mapping[str, str]
-    body: bytes
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
     received_at: datetime
 
 

@@ -151,6 +151,11 @@ class Inbox:
         )
         return [(row[0], row[1], row[2], row[3]) for row in rows]
 
+    def ready(self) -> bool:
+        """True when hints can be stored; the driver's error when not."""
+        self._session.row("select 1 from inbox limit 1")
+        return True
+
     def purge(self, before: datetime) -> int:
         """Removes done hints that came before then. Looks at the oldest rows only, so that it is cheap every time."""
         return self._session.execute(
