@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from datetime import datetime
+from typing import Literal
 
 from comptoir.app.system import rare_collection
 from comptoir.engine.acknowledge import acknowledge
@@ -11,11 +12,13 @@ from comptoir.engine.counts import RunReport
 from comptoir.engine.create import create_unmatched
 from comptoir.engine.deliver import Deliverer
 from comptoir.engine.derive import derive_journal
+from comptoir.engine.drain import drain
 from comptoir.engine.hub import BROUGHT_ALONG, Hub, Route
 from comptoir.engine.match import match_records
 from comptoir.engine.publish import Publisher
 from comptoir.engine.pull import pull
 from comptoir.engine.replan import replan
+from comptoir.engine.webhooks import ensure as ensure_webhooks
 from comptoir.errors import ComptoirError, ConfigError
 from comptoir.model.refs import EntityName
 from comptoir.store.outbox import Outbox
@@ -47,20 +50,30 @@ def run_route(
     full: bool = False,
     plan_only: bool = False,
     trigger: str = "manual",
+    mode: Literal["poll", "inbox"] = "poll",
     progress: Progress | None = None,
 ) -> RunReport:
     """Runs a route once and returns its report.
 
-    `since` re-reads from a moment, `full` re-reads everything, `plan_only` decides but sends nothing. Raises what
-    stops the route (its report is stored as failed first); everything committed until then stays.
+    `since` re-reads from a moment, `full` re-reads everything, `plan_only` decides but sends nothing. `mode` says how
+    connections that send webhooks are read: "poll" what changed since the last time, "inbox" only what webhooks have
+    hinted at. Raises what stops the route (its report is stored as failed first); everything committed until then
+    stays.
     """
     route = find_route(hub, name)
 
-    def read(link: str, entity: EntityName, report: RunReport, *, again: bool = full) -> None:
+    def read(link: str, entity: EntityName, report: RunReport) -> None:
         step = None if progress is None else _step(progress, f"{link}: {entity.value}")
-        pull(hub, hub.link(link), entity, report, since=since, full=again, progress=step)
+        sends_webhooks = hub.link(link).manifest.webhooks
+        if sends_webhooks:
+            drain(hub, hub.link(link), entity, report)
+        if mode == "poll" or not sends_webhooks:
+            pull(hub, hub.link(link), entity, report, since=since, full=full, progress=step)
 
     def work(report: RunReport) -> None:
+        if mode == "poll" and "webhook" in route.triggers:
+            for name in dict.fromkeys([*(source for _, source in _sources(hub, route)), *route.targets]):
+                report.notes += ensure_webhooks(hub, hub.link(name), ())
         for entity, source in _sources(hub, route):
             read(source, entity, report)
             if full:

@@ -136,9 +136,9 @@ class Hub:
         return bool(self.capability(target, route.entity).publishes)
 
     @property
-    def publishes_stock(self) -> bool:
-        """A route keeps the stock of a target up to date."""
-        return any(route.entity is EntityName.STOCK for route in self.routes.values())
+    def shows_stock(self) -> tuple[str, ...]:
+        """The targets whose stock a route keeps up to date."""
+        return tuple({t: None for r in self.routes.values() if r.entity is EntityName.STOCK for t in r.targets})
 
     def matches(self, entity: EntityName, target: str) -> bool:
         """Whether records must be matched with the target's own before any is made there."""

@@ -28,7 +28,7 @@ from comptoir.model.refs import EntityName
 from comptoir.sdk.protocols import RawItem
 from comptoir.store.database import Row, Session
 from comptoir.store.documents import Documents, Head
-from comptoir.store.journal import Dirty
+from comptoir.store.journal import Dirty, stock_mark
 from comptoir.store.outbox import Outbox
 from comptoir.store.records import Bindings, KnownRaw, RawRecords
 from comptoir.store.sync import OpeningItems, Quarantine, Runs, Texts
@@ -199,8 +199,9 @@ class Lander:
         self._plan(batch, entity, changed, now)
         if self._link.posts_by_hub:
             self._mark_dirty(session, batch, entity, changed, now)
-        if entity in _MOVES_STOCK and self._hub.publishes_stock:
-            batch.dirty.mark("stock", [c.record_id for c in changed], now)
+        if entity in _MOVES_STOCK:
+            for target in self._hub.shows_stock:
+                batch.dirty.mark(stock_mark(target), [c.record_id for c in changed], now)
 
     def _write(
         self, session: Session, batch: _Batch, entity: EntityName, fresh: Sequence[_Fresh], now: datetime

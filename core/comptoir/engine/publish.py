@@ -39,6 +39,7 @@ from comptoir.model.stock import StockLevel
 from comptoir.sdk.protocols import Change, ChangeResult, Fetches, Updates
 from comptoir.store.database import Session
 from comptoir.store.documents import Documents, Stored
+from comptoir.store.journal import Dirty, stock_mark
 from comptoir.store.publications import (
     DemandRule,
     Offer,
@@ -236,6 +237,9 @@ class Publisher:
         skipped: dict[str, int] = {}
         cut = 0
         planned: list[Publication] = []
+        mark = stock_mark(self._target)
+        with self._hub.database.transaction() as session:
+            marks = Dirty(session).seen(mark)
         reader = self._hub.database.reader()
         with self._hub.database.errors(), reader.transaction():
             offers = Publications(reader).offers(self._source, self._target, self._route.locations, rule)
@@ -259,6 +263,8 @@ class Publisher:
                     continue
                 skipped[why] = skipped.get(why, 0) + 1
         self._put(planned)
+        with self._hub.database.transaction() as session:
+            Dirty(session).clear(mark, marks)
         if skipped:
             self._state["skipped"] = skipped
         if cut:
