@@ -89,7 +89,8 @@ class Publisher:
         self._clock = hub.ports.clock
         capability = hub.capability(target, route.entity)
         self._fields = fields_of(route, capability.publishes)
-        self._keys = frozenset(key for name in self._fields for key in capability.publishes[name])
+        self._of_field = {name: capability.publishes[name] for name in self._fields}
+        self._keys = frozenset(key for keys in self._of_field.values() for key in keys)
         self._mapping = hub.mapping(self._link.manifest.key, route.entity, "out")
         self._context = hub.context(source, self._link)
         self._both_ways = any(
@@ -473,9 +474,11 @@ class Publisher:
         sources = documents.load(self._entity, [s.record_id for s in done])
         targets = documents.load(self._entity, [s.target_id for s in done])
         for sending in done:
-            merged = self._merged(sources[sending.record_id].document, targets[sending.target_id].document)
+            written = tuple(name for name in self._fields if set(self._of_field[name]) & set(sending.keys))
+            source, target = sources[sending.record_id].document, targets[sending.target_id].document
             try:
-                there = render(self._hub, self._source, self._target, self._entity, merged)
+                now = merge_customer(target, source, written)
+                there = render(self._hub, self._source, self._target, self._entity, now)
             except (MappingError, RecordRejected):
                 continue  # it cannot be expressed there, so it is not written back either
             bindings.stamp(sending.target_id, self._source, self._entity, there.content_hash)
