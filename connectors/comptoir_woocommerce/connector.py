@@ -79,6 +79,8 @@ class WooCommerceConnector:
                 return self._pages("/orders", filters, request, self._with_refunds)
             case EntityName.CUSTOMER:
                 # The endpoint ignores `modified_after`: it would cost a full read and promise less.
+                if request.since is not None:
+                    self._warn_of_sweep()
                 return self._pages("/customers", {"role": "all"}, request, self._customers)
             case EntityName.ITEM:
                 filters = {"status": "any", **_modified_after(request.since)}
@@ -137,6 +139,7 @@ class WooCommerceConnector:
         items.append(CheckItem("WooCommerce", True, str(version or "version not visible (no order yet)")))
         self._look("rights to read customers", "/customers", {"per_page": "1", "role": "all"}, items)
         self._look("rights to read products", "/products", {"per_page": "1"}, items)
+        items += [self._changes(what) for what in ("orders", "customers", "products")]
         items.append(self._zone())
         items.append(self._currency())
         return CheckReport(items)
@@ -289,6 +292,42 @@ class WooCommerceConnector:
             return None
         items.append(CheckItem(name, True, f"{headers.get('x-wp-total', 'an unknown number of')} records"))
         return body, headers
+
+    def _changes(self, what: str) -> CheckItem:
+        """Whether a list can be asked for what has changed: of a moment to come it must give nothing."""
+        name = f"changed {what}"
+        try:
+            total, later = self._totals(what)
+        except ComptoirError as error:
+            return CheckItem.failed(name, error)
+        if not total or later is None:
+            return CheckItem(name, True, "nothing to tell it by yet")
+        if later < total:
+            return CheckItem(name, True, "`modified_after` is understood")
+        found = f"the shop ignores `modified_after` (the same {total} with and without it)"
+        if what == "customers":  # as WooCommerce does (observed); their manifest entry says sweep
+            return CheckItem(name, True, f"{found}: customers are always read whole")
+        hint = "WooCommerce knows it since 5.8: update the shop, or look for a plugin that drops it. Until then every "
+        return CheckItem(name, False, found, hint + "run reads everything; nothing is missed.")
+
+    def _totals(self, what: str) -> tuple[int | None, int | None]:
+        """How many rows a list counts, and how many of them as modified after tomorrow; None where it does not say."""
+        whole = {"per_page": "1", **({"role": "all"} if what == "customers" else {"status": "any"})}
+        tomorrow = _modified_after(self._ctx.clock.now() + timedelta(days=1))
+        counts = []
+        for params in (whole, {**whole, **tomorrow}):
+            _, headers = self._client.get(f"/{what}", params)
+            count = headers.get("x-wp-total", "")
+            counts.append(int(count) if count.isdigit() else None)
+        return counts[0], counts[1]
+
+    def _warn_of_sweep(self) -> None:
+        total, later = self._totals("customers")
+        if total and total == later:
+            self._ctx.logger.warning(
+                "%s: the shop ignores `modified_after` for customers: all %d customers are read",
+                self._ctx.connection, total,
+            )  # fmt: skip
 
     def _clocks(self, headers: Mapping[str, str]) -> CheckItem:
         ahead = clock_difference(headers.get("date"), self._ctx.clock)
