@@ -183,6 +183,7 @@ def columns_of(
             fields[field] = position
     if identity is not None:
         fields[IDENTITY] = _position(header, identity)
+        unknown = {name: position for name, position in unknown.items() if position != fields[IDENTITY]}
     for name in layout.mandatory:
         if name not in fields:
             usual = (renamed[name],) if name in renamed else (layout.fields[name][0], name)
