@@ -65,7 +65,9 @@ _HOOK = re.compile(r"/hooks/([a-z][a-z0-9_]{0,39})")
 #: Bodies in hand at once, in multiples of the largest one that is taken.
 _BODIES_IN_HAND = 16
 #: Seconds that verifying and storing may take before the sender is told to come again.
-_STORE_SECONDS = 8.0
+_STORE_SECONDS = 5.0
+#: Seconds for one try of it, waiting for locks included; there may be two.
+_TRY_SECONDS = 2.0
 _HEALTH_SECONDS = 1.0
 _PURGE_EVERY = 3600.0
 _QUIET_SECONDS = 60.0
@@ -159,7 +161,7 @@ class Receiver:
     def _asked(self) -> bool:
         try:
             with self._database() as database, database.transaction() as session:
-                Inbox(session).limit(_STORE_SECONDS / 2)
+                Inbox(session).limit(_TRY_SECONDS)
                 return Inbox(session).ready()
         except (DatabaseUnavailable, StorageFull) as error:
             self._say("health", "database", error.message)
@@ -177,7 +179,7 @@ class Receiver:
         with self._database() as database:
             with database.transaction() as session:
                 inbox = Inbox(session)
-                inbox.limit(_STORE_SECONDS / 2)
+                inbox.limit(_TRY_SECONDS)
                 new = inbox.add(connection, key, hints, now)
             at = self._clock.monotonic()
             if self._purged is None or at - self._purged > _PURGE_EVERY:

@@ -37,7 +37,7 @@ _log = logging.getLogger("comptoir.gateway")
 _CONNECTIONS = 512
 _HEADER_BYTES = 32 * 1024
 _SHUTDOWN_SECONDS = 15
-_CONNECT_SECONDS = 5
+_CONNECT_SECONDS = 3
 
 
 class _NoNetwork:
