@@ -124,8 +124,9 @@ class Publisher:
             with self._hub.database.transaction() as session:
                 rows = Publications(session)
                 pairs = rows.pairs(
-                    self._entity, self._source, self._target, self._mapping.hash, after=after, limit=_BATCH
-                )
+                    self._entity, self._source, self._target, self._mapping.hash, also=self._just_written,
+                    after=after, limit=_BATCH,
+                )  # fmt: skip
                 documents = Documents(session)
                 sources = documents.load(self._entity, [p.source_id for p in pairs])
                 targets = documents.load(self._entity, [p.target_id for p in pairs])
@@ -280,7 +281,8 @@ class Publisher:
     ) -> Publication | None:
         """The row to store, None when it stands already."""
         wanted = self._quantity(quantity, rendered)
-        if offer.known is None or (offer.known_rev != offer.target_rev and offer.state != "sent"):
+        looked = offer.external_id in self._just_written
+        if offer.known is None or looked or (offer.known_rev != offer.target_rev and offer.state != "sent"):
             known = {} if offer.shown is None else self._quantity(offer.shown, rendered)
         else:
             known = dict(offer.known)

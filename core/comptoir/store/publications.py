@@ -6,7 +6,7 @@ transaction; so a publisher that dies, or whose answer is lost, leaves a row tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -136,9 +136,20 @@ class Publications:
     # -- planning ------------------------------------------------------------------------------------------------
 
     def pairs(
-        self, entity: EntityName, source: str, target: str, mapping_hash: str, *, after: UUID | None, limit: int
+        self,
+        entity: EntityName,
+        source: str,
+        target: str,
+        mapping_hash: str,
+        *,
+        also: Collection[str] = (),
+        after: UUID | None,
+        limit: int,
     ) -> list[Pair]:
-        """Linked records of which either side, or the mapping, changed since they were compared; in order."""
+        """Linked records of which either side, or the mapping, changed since they were compared; in order.
+
+        `also`: external ids at the target that are compared in any case.
+        """
         head = _HEAD[entity]
         parent = "t.product_id" if entity is EntityName.ITEM else "null::text"
         rows = self._session.rows(
@@ -152,11 +163,12 @@ class Publications:
             "left join publication p on p.target = %(target)s and p.entity = %(entity)s "
             "and p.external_id = t.external_id "
             "where (%(after)s::uuid is null or s.id > %(after)s) and (p.target is null or p.source_rev <> s.rev "
-            "or p.target_rev <> t.rev or p.mapping_hash is distinct from %(hash)s or p.record_id <> s.id) "
+            "or p.target_rev <> t.rev or p.mapping_hash is distinct from %(hash)s or p.record_id <> s.id "
+            "or t.external_id = any(%(also)s)) "
             "order by s.id limit %(limit)s",
             {
-                "entity": entity.value, "source": source, "target": target, "hash": mapping_hash, "after": after,
-                "limit": limit,
+                "entity": entity.value, "source": source, "target": target, "hash": mapping_hash, "also": list(also),
+                "after": after, "limit": limit,
             },
         )  # fmt: skip
         return [Pair(*(*row[:9], tuple(row[9] or ()), *row[10:])) for row in rows]
