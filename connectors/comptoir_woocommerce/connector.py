@@ -46,6 +46,7 @@ _NOT_SOLD_HERE = frozenset({"grouped", "external"})
 #: OAuth allows 15 minutes; a difference beyond this is reported while it still works.
 _TOLERATED_SKEW = 120.0
 _REQUESTS_WORTH_A_WORKER = 4
+_PRICE_FACTS_LAST = 300.0
 _ORDER_FACTS = (
     "id",
     "number",
@@ -69,6 +70,7 @@ class WooCommerceConnector:
         self._ctx = ctx
         self._client = WooCommerceClient(config, ctx)
         self._writer = Writer(self._client, config, ctx)
+        self._recent_prices: tuple[float, dict[str, Any]] = (0.0, {})
         self._fetcher = Fetcher(self._client, ctx.connection, self._reader)
 
     def pull(self, request: PullRequest) -> Iterator[Page]:
@@ -104,7 +106,7 @@ class WooCommerceConnector:
                 found = self._fetcher.records("/customers", {"role": "all"}, numbers, trash=False)
                 make = self._customers
             case EntityName.ITEM:
-                prices = self._price_facts() if numbers else {}
+                prices = self._recent_price_facts() if numbers else {}
                 found, make = self._fetcher.families(numbers), lambda rows: self._items(rows, prices)
             case _:
                 raise ContractViolation(f"{self._ctx.connection}: WooCommerce has no {entity.value} to read by itself")
@@ -256,6 +258,15 @@ class WooCommerceConnector:
 
     def _variations(self, product: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         return self._children(f"/products/{product['id']}/variations", {"status": "any"})
+
+    def _recent_price_facts(self) -> dict[str, Any]:
+        """The same, asked for at most every five minutes: single records are read in quick succession."""
+        now = self._ctx.clock.monotonic()
+        asked, facts = self._recent_prices
+        if not facts or now - asked > _PRICE_FACTS_LAST:
+            facts = self._price_facts()
+            self._recent_prices = now, facts
+        return facts
 
     def _price_facts(self) -> dict[str, Any]:
         """Currency and price basis of the catalogue: no product says them, and neither is ever assumed."""

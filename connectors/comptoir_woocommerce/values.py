@@ -11,6 +11,7 @@ a picture again each time its address is written.
 
 from __future__ import annotations
 
+import functools
 import html
 import re
 import unicodedata
@@ -27,6 +28,8 @@ _CENT = Decimal("0.01")
 _MAIL = re.compile(r"[^@\s<>,;]+@[^@\s<>,;]+\.[^@\s<>,;]+")
 #: What a shop's database holds (a signed integer of 32 bits is the least of them).
 _MOST = 2_147_483_647
+#: Columns of its tables (wc_product_meta_lookup, users): longer ones are cut or refused by the database.
+_LENGTHS = {"sku": 100, "global_unique_id": 100, "email": 100}
 _PLACE = frozenset(
     ("first_name", "last_name", "company", "address_1", "address_2", "city", "state", "postcode", "country")
 )
@@ -102,12 +105,20 @@ def _number(value: Any) -> Decimal | None:
 
 
 def _price_form(value: Any) -> Any:
+    return _price_of_text(value) if value.__class__ is str else _price_of_text.__wrapped__(value)
+
+
+@functools.lru_cache(maxsize=4096)
+def _price_of_text(value: Any) -> Any:
+    """Kept for texts: the same prices come again and again."""
     number = _number(value)
     return value if number is None else price_text(number)
 
 
 def _count_form(value: Any) -> Any:
     """A whole number as int; a fraction, which only a plugin's shop has, as plain text."""
+    if value.__class__ is int:  # what WooCommerce sends
+        return value
     number = _number(value)
     if number is None:
         return value
@@ -181,6 +192,12 @@ def _text(key: str, value: Any, into: dict[str, Any]) -> None:
     if not isinstance(value, str) or not value.strip():
         raise Unfit(key, f"{key} is no text", "Correct it at its source, or the `out` mapping.")
     into[key] = _text_form(value)
+    _check_length(key, into[key])
+
+
+def _check_length(key: str, text: str) -> None:
+    if len(text) > _LENGTHS.get(key, len(text)):
+        raise Unfit(key, f"{key} has {len(text)} signs, the shop keeps {_LENGTHS[key]}", "Shorten it at its source.")
 
 
 def _mail(key: str, value: Any, into: dict[str, Any]) -> None:
@@ -188,6 +205,7 @@ def _mail(key: str, value: Any, into: dict[str, Any]) -> None:
     if not isinstance(value, str) or not _MAIL.fullmatch(value.strip()):
         raise Unfit(key, "the e-mail address is none", "Correct it at its source.")
     into[key] = _text_form(value)
+    _check_length(key, into[key])
 
 
 def _phone(key: str, value: Any, into: dict[str, Any]) -> None:

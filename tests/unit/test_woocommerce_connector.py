@@ -14,8 +14,19 @@ import pytest
 from comptoir.app.system import SystemClock, SystemRandom, SystemTransport, ThreadTasks
 from comptoir.errors import AuthError, ConfigError, ContractViolation, TransientError
 from comptoir.sdk import (
-    Connector, EntityName, Fetches, HttpClient, HttpRequest, Page, Probes, PullRequest, Pulls, Pushes, RawItem, Updates,
-)  # fmt: skip
+    Connector,
+    EntityName,
+    Fetches,
+    HttpClient,
+    HttpRequest,
+    Page,
+    Probes,
+    PullRequest,
+    Pulls,
+    Pushes,
+    RawItem,
+    Updates,
+)
 from comptoir_woocommerce.config import WooCommerceConfig
 from comptoir_woocommerce.connector import WooCommerceConnector
 from comptoir_woocommerce.sandbox import SandboxTransport, WooCommerceSandbox, serve

@@ -135,6 +135,19 @@ def test_a_product_in_the_trash_comes_with_that_state() -> None:
     assert item.payload["status"] == "trash"
 
 
+def test_currency_and_price_basis_are_not_asked_for_each_time_but_again_after_a_while() -> None:
+    shop, connector, clock = shop_of()
+    bases = []
+    for seconds, including in ((0, True), (200, False), (200, False)):
+        clock.sleep(seconds)
+        shop.rules.prices_include_tax = including
+        (item,) = items(connector.fetch(ITEM, ["10"]))
+        assert item.parent is not None
+        bases.append(item.parent["prices_include_tax"])
+    assert bases == [True, True, False]
+    assert sum("settings" in path for path in reads(shop)) == 2
+
+
 @pytest.mark.failure_mode(13)
 def test_a_shop_that_ignores_include_or_gives_another_record_is_not_believed() -> None:
     row = exchange("11.0.1", "product-mug-get")["response"]["body"]

@@ -215,6 +215,8 @@ def test_a_fraction_is_never_cut_in_silence() -> None:
         ("item", {"name": ""}, "name"),
         ("item", {"name": "   "}, "name"),
         ("item", {"sku": 12}, "sku"),
+        ("item", {"sku": "S" * 101}, "sku"),
+        ("customer", {"email": f"{'a' * 96}@b.fr"}, "email"),
         ("item", {"id": 3}, "id"),
         ("item", {}, ""),
         ("item", {"name": None}, "name"),
