@@ -269,3 +269,24 @@ def test_a_first_write_of_many_is_a_plan(both: _Both) -> None:
     assert both.merchant.value("select count(*) from write_log") == 60
     assert both.run("items").state is RunState.SUCCESS
     assert both.writes() == []
+
+
+def test_the_journey_of_an_item_tells_what_was_written_and_why(both: _Both) -> None:
+    from comptoir.app.journey import LANGUAGES, journeys
+
+    both.product(name="Un mug", sku="M-1", regular_price="12.00", manage_stock=True, stock_quantity=1)
+    both.office.item("M-1", "MUG BLANC", "11.00", "13.20", stock=4)
+    both.office.export()
+    both.run("items")
+    both.run("stock")
+    told = "\n".join(text for journey in journeys(both.merchant.config, "M-1") for _, text in journey.sentences)
+    assert "is M-1 on gesco" not in told  # its identity there is another than its SKU
+    assert "is ID-M-1 on gesco (by rule: sku)" in told
+    assert "written to boutique: regular_price: 12.00 -> 13.20" in told
+    assert "written to boutique: stock_quantity: 1 -> 4" in told
+    both.office.price("M-1", "0.00", "0.00")
+    both.office.export()
+    both.run("items")
+    french = "\n".join(t for j in journeys(both.merchant.config, "M-1", lang="fr") for _, t in j.sentences)
+    assert "attend une approbation : regular_price: 13.20 ->" in french
+    assert set(LANGUAGES["fr"]) == set(LANGUAGES["en"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
 
 from comptoir.engine.counts import RunReport
@@ -11,7 +10,7 @@ from comptoir.engine.hub import Hub, Route
 from comptoir.model.refs import EntityName
 from comptoir.store.database import Session
 from comptoir.store.links import Links
-from comptoir.store.outbox import Outbox
+from comptoir.store.outbox import Outbox, new_delivery
 
 __all__ = ["create_unmatched", "plan_creation"]
 
@@ -49,10 +48,13 @@ def plan_creation(
     records: Sequence[tuple[UUID, str]],
 ) -> None:
     """Puts (record id, key) into the outbox as creations."""
-    now, rows = hub.ports.clock.now(), []
-    for record_id, key in records:
-        row: Any = (
-            hub.ports.ids.new(), target, entity.value, record_id, source, route, key, "create", "pending", now, now,
-        )  # fmt: skip
-        rows.append(row)
-    Outbox(session).add(rows)
+    now = hub.ports.clock.now()
+    Outbox(session).add(
+        [
+            new_delivery(
+                hub.ports.ids.new(), now, target=target, entity=entity, record_id=record_id, source=source,
+                route=route, key=key,
+            )
+            for record_id, key in records
+        ]
+    )  # fmt: skip

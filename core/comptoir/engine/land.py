@@ -29,7 +29,7 @@ from comptoir.sdk.protocols import RawItem
 from comptoir.store.database import Row, Session
 from comptoir.store.documents import Documents, Head
 from comptoir.store.journal import Dirty, stock_mark
-from comptoir.store.outbox import Outbox
+from comptoir.store.outbox import Outbox, new_delivery
 from comptoir.store.records import Bindings, KnownRaw, RawRecords
 from comptoir.store.sync import OpeningItems, Quarantine, Runs, Texts
 
@@ -343,9 +343,9 @@ class Lander:
                     continue
                 action = "update"
             rows.append(
-                (
-                    self._new_id(), target, entity.value, change.record_id, self._link.name, route.name,
-                    _number(change.document), action, "pending", stamp, stamp,
+                new_delivery(
+                    self._new_id(), stamp, target=target, entity=entity, record_id=change.record_id,
+                    source=self._link.name, route=route.name, key=_number(change.document), action=action,
                 )
             )  # fmt: skip
         batch.outbox.add(rows)
@@ -362,9 +362,9 @@ class Lander:
         found = batch.documents.refunds_without_delivery(self._link.name, ids, target)
         batch.outbox.add(
             [
-                (
-                    self._new_id(), target, EntityName.REFUND.value, refund_id, self._link.name, route.name, number,
-                    "create", "pending", now, now,
+                new_delivery(
+                    self._new_id(), now, target=target, entity=EntityName.REFUND, record_id=refund_id,
+                    source=self._link.name, route=route.name, key=number,
                 )
                 for refund_id, number in found
             ]

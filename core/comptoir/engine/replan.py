@@ -14,7 +14,7 @@ from comptoir.engine.policies import gate
 from comptoir.model.refs import EntityName
 from comptoir.store.documents import Documents
 from comptoir.store.journal import Dirty
-from comptoir.store.outbox import Outbox
+from comptoir.store.outbox import Outbox, new_delivery
 
 __all__ = ["replan"]
 
@@ -39,9 +39,9 @@ def replan(hub: Hub, link: Link, entity: EntityName, report: RunReport) -> None:
                         continue
                     number = getattr(document, "number", None) or document.external_id
                     rows.append(
-                        (
-                            hub.ports.ids.new(), target, entity.value, stored.head.record_id, link.name, route.name,
-                            number, "create", "pending", now, now,
+                        new_delivery(
+                            hub.ports.ids.new(), now, target=target, entity=entity,
+                            record_id=stored.head.record_id, source=link.name, route=route.name, key=number,
                         )
                     )  # fmt: skip
                 Outbox(session).add(rows)

@@ -13,7 +13,7 @@ from comptoir.errors import ConfigError
 from comptoir.model.refs import EntityName
 from comptoir.sdk.protocols import RawItem
 from comptoir.store.journal import Dirty
-from comptoir.store.outbox import Outbox
+from comptoir.store.outbox import Outbox, new_delivery
 from comptoir.store.publications import Publications
 from comptoir.store.records import Bindings, RawRecords
 from comptoir.store.sync import Parked, Quarantine
@@ -72,9 +72,9 @@ def _again(hub: Hub, parked: Parked, entity: EntityName, target: str) -> str:
                 parked.connection, entity, [parked.external_id], "it is already there", now, target
             )
             return f"{target} already has it"
-        row = (
-            hub.ports.ids.new(), target, entity.value, parked.record_id, parked.connection, "retry",
-            parked.external_id, "create", "pending", now, now,
+        row = new_delivery(
+            hub.ports.ids.new(), now, target=target, entity=entity, record_id=parked.record_id,
+            source=parked.connection, route="retry", key=parked.external_id,
         )  # fmt: skip
         if not Outbox(session).revive(target, parked.record_id, entity, row):
             return "it is already on its way"

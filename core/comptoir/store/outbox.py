@@ -16,7 +16,7 @@ from uuid import UUID
 from comptoir.model.refs import EntityName
 from comptoir.store.database import Row, Session
 
-__all__ = ["Claimed", "Outbox", "worker_lock"]
+__all__ = ["Claimed", "Outbox", "new_delivery", "worker_lock"]
 
 _COLUMNS = "id, target, entity, record_id, source, route, natural_key, action, state, due_at, created_at"
 
@@ -31,6 +31,22 @@ _ORDER_FIRST = (
 def worker_lock(holder: str) -> str:
     """The name of the session lock that shows a worker is alive."""
     return f"worker:{holder}"
+
+
+def new_delivery(
+    row_id: UUID,
+    at: datetime | str,
+    *,
+    target: str,
+    entity: EntityName,
+    record_id: UUID,
+    source: str,
+    route: str,
+    key: str,
+    action: str = "create",
+) -> Row:
+    """The row of a decided write that is due at once."""
+    return row_id, target, entity.value, record_id, source, route, key, action, "pending", at, at
 
 
 @dataclass(frozen=True, slots=True)
