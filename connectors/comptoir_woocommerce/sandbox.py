@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import http.client
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from comptoir.sdk import Clock, HttpRequest, HttpResponse, OutcomeUnknown, TransientError
@@ -26,6 +28,7 @@ from comptoir_woocommerce._sandbox.facts import GivenBack, Sale
 from comptoir_woocommerce._sandbox.faults import Dropped, FaultKind, Faults
 from comptoir_woocommerce._sandbox.money import Rate
 from comptoir_woocommerce._sandbox.shop import LogEntry, WooCommerceSandbox, WriteEntry
+from comptoir_woocommerce._sandbox.webhooks import WebhookFaults, WebhookRequestOut
 
 __all__ = [
     "Dropped",
@@ -38,11 +41,15 @@ __all__ = [
     "SandboxTransport",
     "ServerClock",
     "Step",
+    "WebhookFaults",
+    "WebhookRequestOut",
     "WooCommerceSandbox",
     "WriteEntry",
     "main",
     "sales",
     "scripted_day",
+    "send_webhooks",
+    "sending_webhooks",
     "serve",
 ]
 
@@ -171,6 +178,54 @@ def serve(shop: WooCommerceSandbox, port: int = 0, *, plays_https: bool = False)
         thread.join()
 
 
+def send_webhooks(shop: WooCommerceSandbox) -> list[tuple[WebhookRequestOut, int | None]]:
+    """Runs the shop's webhook queue once: what is due is posted to its address, on this machine only.
+
+    Each request with the status of its answer, None when nothing answered.
+    """
+    with _lock(shop):
+        due = shop.webhooks.pending_deliveries()
+    done = []
+    for request in due:
+        status = _post(request)
+        with _lock(shop):
+            shop.webhooks.answered(request, status)
+        done.append((request, status))
+    return done
+
+
+def _post(request: WebhookRequestOut) -> int | None:
+    parts = urlsplit(request.url)
+    if parts.scheme != "http" or parts.hostname not in ("127.0.0.1", "localhost"):
+        return None
+    connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=30)
+    try:
+        connection.request("POST", parts.path, body=request.body, headers=request.headers)
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+@contextmanager
+def sending_webhooks(shop: WooCommerceSandbox, every: float = 1.0) -> Iterator[None]:
+    """The shop's webhooks are sent while the block lasts, its queue run every so many seconds."""
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.wait(every):
+            send_webhooks(shop)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
 def main(argv: Sequence[str] | None = None, *, clock: Clock | None = None) -> None:
     """Serves a seeded shop until interrupted."""
     parser = argparse.ArgumentParser(prog="comptoir_woocommerce.sandbox", description="A made-up WooCommerce shop.")
@@ -187,7 +242,7 @@ def main(argv: Sequence[str] | None = None, *, clock: Clock | None = None) -> No
         prices_include_tax=not chosen.excluding_tax,
     )
     shop.seed_orders(chosen.orders)
-    with serve(shop, chosen.port) as address:
+    with serve(shop, chosen.port) as address, sending_webhooks(shop):
         print(f"{address}  key {shop.key}  secret {shop.secret}", flush=True)  # noqa: T201 - a command line prints
         threading.Event().wait()
 

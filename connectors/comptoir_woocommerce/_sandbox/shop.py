@@ -20,7 +20,7 @@ from comptoir_woocommerce._sandbox.lists import ListQuery, Problem, page_headers
 from comptoir_woocommerce._sandbox.money import Order, Rate, TaxRules
 from comptoir_woocommerce._sandbox.render import Renderer
 from comptoir_woocommerce._sandbox.seed import RATES, OrderMaker, OrderSlot, customers
-from comptoir_woocommerce._sandbox.writes import Writes
+from comptoir_woocommerce._sandbox.webhooks import HookedWrites, Webhooks
 
 __all__ = ["LogEntry", "WooCommerceSandbox", "WriteEntry"]
 
@@ -116,7 +116,8 @@ class WooCommerceSandbox:
         self.next_id = 100
         self.revision = 0
         self._results: dict[tuple[Any, ...], tuple[int, list[int]]] = {}
-        self.writes = Writes(self)
+        self.webhooks = Webhooks(self)
+        self.writes = HookedWrites(self, self.webhooks)
 
     # --- the shop's own view ----------------------------------------------------------------------------------
 
@@ -261,6 +262,9 @@ class WooCommerceSandbox:
                 )
             case ["orders", number, "notes"] if number.isdigit():
                 return lambda url, query, pairs: self._json(200, self.notes.get(self.slot(int(number)).id, []))
+        hooks = self.webhooks.reader(steps)
+        if hooks is not None:
+            return lambda url, query, pairs: self._json(200, *hooks(query, pairs, url))
         fixed = self._fixed("/".join(steps))
         return None if fixed is None else lambda url, query, pairs: self._json(200, _only(fixed, query))
 
