@@ -22,6 +22,7 @@ from comptoir.domain.availability import OFFLINE, Counted, availability, offered
 from comptoir.engine.counts import RunReport
 from comptoir.engine.hub import Hub, Link, Route
 from comptoir.engine.land import Lander
+from comptoir.engine.pull import reading
 from comptoir.engine.render import render
 from comptoir.errors import (
     ComptoirError,
@@ -498,8 +499,9 @@ class Publisher:
         scratch = RunReport(self._report.run_id, self._route.name, entity)
         lander = Lander(self._hub, self._link, scratch)
         for start in range(0, len(ids), _CALL):
-            for page in connector.fetch(entity, ids[start : start + _CALL]):
-                lander.land(page.items)
+            with reading(self._hub, self._link, entity):
+                for page in connector.fetch(entity, ids[start : start + _CALL]):
+                    lander.land(page.items)
         self._just_written = frozenset(sample)
         if self._entity is EntityName.STOCK:
             self._plan_stock()

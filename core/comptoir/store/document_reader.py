@@ -204,6 +204,16 @@ class DocumentReader:
             (connection, list(order_ids), target),
         )
 
+    def open_orders(self, connection: str, since: datetime) -> list[str]:
+        """External ids of orders placed since then that may still be edited, newest first."""
+        rows = self._session.rows(
+            "select external_id from sales_order where connection = %s and ordered_at >= %s and not before_cutover "
+            "and fulfilment_state in ('open', 'partly_shipped') and payment_state <> 'failed' "
+            "order by ordered_at desc, id desc",
+            (connection, since),
+        )
+        return [row[0] for row in rows]
+
     def order_ids(self, connection: str, external_ids: Iterable[str]) -> list[UUID]:
         """Ids of orders by their external ids."""
         rows = self._session.rows(
