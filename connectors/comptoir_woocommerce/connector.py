@@ -140,7 +140,10 @@ class WooCommerceConnector:
         version = orders[0].get("version") if isinstance(orders, list) and orders else None
         items.append(CheckItem("WooCommerce", True, str(version or "version not visible (no order yet)")))
         self._look("rights to read customers", "/customers", {"per_page": "1", "role": "all"}, items)
-        self._look("rights to read products", "/products", {"per_page": "1"}, items)
+        products = self._look("rights to read products", "/products", {"per_page": "1"}, items)
+        if products is not None and products[0] and isinstance(products[0], list):
+            kept = "global_unique_id" in products[0][0]
+            items.append(CheckItem("GTIN", True, "kept" if kept else "not kept (WooCommerce does since 9.2)"))
         items += [self._changes(what) for what in ("orders", "customers", "products")]
         items.append(self._zone())
         items.append(self._currency())

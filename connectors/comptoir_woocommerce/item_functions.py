@@ -54,6 +54,11 @@ def prices(regular: Any, sale: Any, sale_from: Any, sale_to: Any, currency: Any,
     return found
 
 
+def lacks_gtin(gtin: Any) -> bool | None:
+    """True for a shop before WooCommerce 9.2, whose items have no such field; an empty one is a field."""
+    return True if gtin is None else None
+
+
 def item_kind(product_type: Any, virtual: Any, downloadable: Any) -> str:
     """A kit, a gift card, a service (nothing to ship) or goods."""
     kind = words(product_type)
@@ -83,5 +88,5 @@ def item_state(status: Any, parent_status: Any) -> str:
 
 ITEM_FUNCTIONS: dict[str, Callable[..., Any]] = {
     function.__name__: function
-    for function in (item_kind, item_name, item_state, options, own_stock, prices, tax_class)
+    for function in (item_kind, item_name, item_state, lacks_gtin, options, own_stock, prices, tax_class)
 }

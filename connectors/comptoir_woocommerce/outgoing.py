@@ -40,9 +40,9 @@ def item_name(name: Any, product_id: Any) -> str | None:
     return None if product_id is not None else values.shown("name", str(name)) or None
 
 
-def gtin(gtins: Sequence[str]) -> str | None:
-    """The first GTIN: WooCommerce keeps one."""
-    return gtins[0] if gtins else None
+def gtin(gtins: Sequence[str], extra: Any) -> str | None:
+    """The first GTIN: WooCommerce keeps one; None for an item of a shop that is known to keep none."""
+    return gtins[0] if gtins and not (extra or {}).get("no_gtin") else None
 
 
 def is_service(kind: Any) -> bool | None:

@@ -370,10 +370,11 @@ def _judged(change: Change, element: Row) -> ChangeResult:
             return ChangeResult(change.external_id, "gone", reason=words)
         return ChangeResult(change.external_id, "rejected", reason=words, field=field, hint=hint)
     said = {key: value for key, value in change.fields.items() if value is not None}
-    found = {key: shown for key, value in said.items() if (shown := _shown(element, key, value)) is not _NOTHING}
-    lacking = [key for key in said if key not in found]
+    found = {key: _shown(element, key, value) for key, value in said.items()}
+    lacking = [key for key, value in found.items() if value is _NOTHING]
+    found |= dict.fromkeys(lacking)
     reason = "; ".join(_NO_SUCH_KEY.get(key, f"the shop does not show {key}") for key in lacking) or None
-    if not found:
+    if len(lacking) == len(said):
         return ChangeResult(change.external_id, "rejected", reason=reason, field=lacking[0])
     return ChangeResult(change.external_id, "accepted", found, reason=reason)
 

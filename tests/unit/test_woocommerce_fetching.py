@@ -238,6 +238,9 @@ def test_check_finds_which_lists_ignore_modified_after() -> None:
     assert found["changed orders"].ok and "understood" in found["changed orders"].detail
     assert found["changed products"].ok
     assert {entry.method for entry in shop.log} == {"GET"}
+    assert found["GTIN"].detail == "kept"
+    old = {item.name: item for item in shop_of(version="7.9.0")[1].check().items}
+    assert old["GTIN"].ok and "9.2" in old["GTIN"].detail
 
 
 @pytest.mark.failure_mode(11)

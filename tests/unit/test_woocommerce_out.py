@@ -182,6 +182,16 @@ def test_price_bases_are_those_of_the_model() -> None:
     assert {basis.value for basis in PriceBasis} == {"incl", "excl"}
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_gtin_is_published_to_shops_that_keep_one(version: str) -> None:
+    record = exchange(version, "product-mug-get")["response"]["body"]
+    known = ITEM_IN.to_model(record, CONTEXT, parent={"currency": "EUR", "prices_include_tax": True})
+    assert isinstance(known, Item)
+    wanted = known.model_copy(update={"gtins": ("3760123459997",)})
+    assert item_payload(wanted)["global_unique_id"] == ("3760123459997" if version == "11.0.1" else None)
+    assert item_payload(item(gtins=["3760123459997"]))["global_unique_id"] == "3760123459997", "of another platform"
+
+
 def test_a_variant_has_no_name_of_its_own_and_goods_are_not_said_to_be_virtual() -> None:
     assert item_payload(item())["name"] == "Sel & poivre"
     assert item_payload(item(product_id="7"))["name"] is None
