@@ -187,6 +187,18 @@ def test_only_what_may_pass_by_itself_is_tried_again(
     assert (decision.action.value, decision.retry_delay) == (action, delay)
 
 
+def test_the_journal_says_what_started_a_run(config: Path) -> None:
+    from airflow.sdk.api.datamodels._generated import DagRunType
+
+    from comptoir.airflow.dag_factory import _trigger
+
+    kinds = {kind: _trigger(kind) for kind in DagRunType}
+    assert kinds[DagRunType.MANUAL] == "manual"
+    assert kinds[DagRunType.ASSET_TRIGGERED] == "webhook"
+    assert {kinds[DagRunType.SCHEDULED], kinds[DagRunType.BACKFILL]} == {"schedule"}
+    assert {_trigger(kind.value): 1 for kind in DagRunType} == dict.fromkeys(kinds.values(), 1)
+
+
 # --- running
 
 

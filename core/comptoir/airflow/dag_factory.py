@@ -146,7 +146,7 @@ def _run_task(config_path: str, route_name: str, pool_name: str) -> Callable[[],
         from comptoir.app.linger import route_at_work, run_and_linger
         from comptoir.app.run_route import run_route
 
-        trigger = _TRIGGERS.get(str(get_current_context()["dag_run"].run_type), "schedule")
+        trigger = _trigger(get_current_context()["dag_run"].run_type)
         with open_hub(config_path, secrets=AirflowSecrets(), log=log.info) as hub:
             if trigger == _WOKEN:
                 report = run_and_linger(hub, route_name, trigger=trigger)
@@ -159,6 +159,11 @@ def _run_task(config_path: str, route_name: str, pool_name: str) -> Callable[[],
         return dict(report)
 
     return run
+
+
+def _trigger(run_type: Any) -> str:
+    # An enumeration in a worker, whose str() is its name; its value as text elsewhere.
+    return _TRIGGERS.get(getattr(run_type, "value", run_type), "schedule")
 
 
 def _broken_dag(name: str, reason: str) -> DAG:

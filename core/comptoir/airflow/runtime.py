@@ -185,6 +185,23 @@ class AirflowRuntime:
                     hint=f"Its log is {self._log(name)}.",
                 )
 
+    def revive(self, name: str) -> int:
+        """Start a program that has ended by itself once more; returns the code it ended with.
+
+        What it left behind in its session is killed first. The work that it had under way is found by the new one.
+        """
+        process = self._processes[name]
+        code = process.poll()
+        if code is None:
+            raise RuntimeError(f"the {name} runs")
+        _kill_all(_session(process.pid))
+        self._launch(name, COMPONENTS[name])
+        return code
+
+    def ended(self) -> list[str]:
+        """The programs that have ended by themselves."""
+        return [name for name, process in self._processes.items() if process.poll() is not None]
+
     def ensure_pools(self, pools: Mapping[str, int]) -> None:
         """Create the pools that the DAGs name; those that exist keep their slots."""
         for name, slots in pools.items():
