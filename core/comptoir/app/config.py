@@ -106,6 +106,12 @@ class ConnectionSettings(BaseModel):
     invoicing: str | None = Field(
         default=None, description='Who numbers and books this channel\'s sales: a connection, "self" or "hub"'
     )
+    calls_per_minute: Annotated[float, Field(strict=True, gt=0, le=1_000_000, allow_inf_nan=False)] | None = Field(
+        default=None, description="Requests a minute of all processes together; the connector's own when left out"
+    )
+    requests_in_flight: Annotated[int, Field(strict=True, ge=1, le=32)] | None = Field(
+        default=None, description="Requests of one process under way at once; the connector's own when left out"
+    )
 
     @field_validator("cutover", mode="before")
     @classmethod

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from comptoir.app.bootstrap import open_hub
 from comptoir.app.run_route import find_route
+from comptoir.app.who import who
 from comptoir.engine.create import plan_creation
 from comptoir.engine.hub import Hub, Route
 from comptoir.errors import ConfigError
@@ -52,7 +52,7 @@ def accept(config: Path, reference: str) -> str:
             links = Links(session)
             chosen = _one(links, reference, ("suggested",))
             _free(links, chosen)
-            links.accept(chosen, _who(), hub.ports.clock.now())
+            links.accept(chosen, who(), hub.ports.clock.now())
         return f"{_names(chosen)} are the same now; the next run compares them"
 
 
@@ -66,7 +66,7 @@ def accept_all(config: Path, target: str | None, at_least: float) -> int:
         for chosen in found:
             alone = sources[chosen.source_id] == 1 and targets[chosen.target_id] == 1
             if alone and chosen.score >= at_least and links.owner_of(chosen.target_id) is None:
-                links.accept(chosen, _who(), now)
+                links.accept(chosen, who(), now)
                 count += 1
         return count
 
@@ -76,7 +76,7 @@ def reject(config: Path, reference: str) -> str:
     with open_hub(config) as hub, hub.database.transaction() as session:
         links = Links(session)
         chosen = _one(links, reference, ("suggested", "linked"))
-        links.reject(chosen, _who(), hub.ports.clock.now())
+        links.reject(chosen, who(), hub.ports.clock.now())
         return f"{_names(chosen)} are not the same; nothing is written between them any more"
 
 
@@ -96,7 +96,7 @@ def link(config: Path, route_name: str, source_key: str, target_key: str) -> str
                 )
             row_id = hub.ports.ids.new()
             now = hub.ports.clock.now()
-            links.connect((row_id, entity.value, source, ours, target, theirs, _who()), now)
+            links.connect((row_id, entity.value, source, ours, target, theirs, who()), now)
         return f"{source_key} on {source} and {target_key} on {target} are the same now; `comptoir run {route.name}`"
 
 
@@ -195,10 +195,3 @@ def _free(links: Links, chosen: LinkRow) -> None:
 
 def _names(link: LinkRow) -> str:
     return f"{link.source_key} on {link.source} and {link.target_key} on {link.target}"
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "somebody at the command line"

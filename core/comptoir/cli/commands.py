@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from comptoir.cli.connections import connection_app
 from comptoir.cli.gateway import gateway, webhooks
 from comptoir.cli.links import match_app, plan
 from comptoir.cli.output import print_json, say, table
@@ -28,6 +29,7 @@ quarantine_app = typer.Typer(help="Records that need a person: look, mend, retry
 map_app = typer.Typer(help="Mappings: check, preview, test on golden records.", no_args_is_help=True)
 db_app = typer.Typer(help="Comptoir's database.", no_args_is_help=True)
 app.add_typer(match_app, name="match")
+app.add_typer(connection_app, name="connection")
 app.command("plan")(plan)
 app.command("gateway")(gateway)
 app.command("webhooks")(webhooks)
@@ -80,7 +82,8 @@ def check(
     connection: Annotated[str | None, typer.Argument(help="One connection; all when left out.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Check the configuration, and that each connection answers with these credentials. Writes nothing."""
+    """Check the configuration, and that each connection answers with these credentials. Writes nothing to any of
+    them; one that was paused for refused credentials goes on when its check succeeds."""
     from comptoir.app.check import check_connections
 
     reports = check_connections(STATE.config, connection)

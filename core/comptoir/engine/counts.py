@@ -61,6 +61,7 @@ class RunReport:
     in_doubt: int = 0
     acknowledged: int = 0
     notes: list[str] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
     error: str | None = None
     seconds: float = 0.0
 
@@ -76,7 +77,7 @@ class RunReport:
             return RunState.FAILED
         if self.held:
             return RunState.PLAN
-        if any(c.quarantined or c.rejected for c in self.entities.values()) or self.in_doubt:
+        if any(c.quarantined or c.rejected for c in self.entities.values()) or self.in_doubt or self.stopped:
             return RunState.PARTIAL
         return RunState.SUCCESS
 
@@ -101,6 +102,8 @@ class RunReport:
             report["published"] = {target: state for target, state in self.published.items() if state}
         if self.held:
             report["held"] = self.held
+        if self.stopped:
+            report["stopped"] = self.stopped
         if self.notes:
             report["notes"] = self.notes
         if self.error is not None:

@@ -66,6 +66,8 @@ class Deliverer:
 
     def deliver(self, entities: Sequence[EntityName]) -> None:
         """Everything due of these entities. Raises what stops the target; the rest stays in the outbox."""
+        # Nothing is claimed for a target that cannot be opened: no credentials, or paused.
+        self._link.open()
         with self._hub.database.errors():
             session = self._hub.database.session()
             session.try_lock(worker_lock(self._holder))
@@ -203,10 +205,12 @@ class Deliverer:
             self._settle(entity, {k: d for k, (d, _) in ready.items()}, {k: r for k, (_, r) in ready.items()}, results)
 
     def _push(self, batch: PushBatch, fences: dict[UUID, int]) -> Sequence[PushResult] | None:
-        connector = self._link.open()
-        if not isinstance(connector, Pushes):
-            raise ContractViolation(f"{self._link.manifest.name} declares {batch.entity.value}.push but has no push()")
         try:
+            connector = self._link.open()
+            if not isinstance(connector, Pushes):
+                raise ContractViolation(
+                    f"{self._link.manifest.name} declares {batch.entity.value}.push but has no push()"
+                )
             return connector.push(batch)
         except OutcomeUnknown as error:
             _log.warning("%s: %s; it will be looked up", self._target, error)
