@@ -15,6 +15,7 @@ from comptoir.engine.derive import derive_journal
 from comptoir.engine.drain import drain
 from comptoir.engine.hub import BROUGHT_ALONG, Hub, Route
 from comptoir.engine.match import match_records
+from comptoir.engine.paused import Stopped
 from comptoir.engine.publish import Publisher
 from comptoir.engine.pull import pull
 from comptoir.engine.replan import replan
@@ -58,7 +59,8 @@ def run_route(
     `since` re-reads from a moment, `full` re-reads everything, `plan_only` decides but sends nothing. `mode` says how
     connections that send webhooks are read: "poll" what changed since the last time, "inbox" only what webhooks have
     hinted at. Raises what stops the route (its report is stored as failed first); everything committed until then
-    stays.
+    stays. A connection that is paused, or refuses our credentials, is left out as long as another one of its side is
+    left.
     """
     route = find_route(hub, name)
 
@@ -70,19 +72,22 @@ def run_route(
         if mode == "poll" or not sends_webhooks:
             pull(hub, hub.link(link), entity, report, since=since, full=full, progress=step)
 
-    def work(report: RunReport) -> None:
+    def work(report: RunReport, stopped: Stopped) -> None:
         if mode == "poll" and "webhook" in route.triggers:
             for name in dict.fromkeys([*(source for _, source in _sources(hub, route)), *route.targets]):
-                report.notes += ensure_webhooks(hub, hub.link(name), ())
+                with stopped.beside():
+                    hub.link(name).open()
+                    report.notes += ensure_webhooks(hub, hub.link(name), ())
         for entity, source in _sources(hub, route):
-            read(source, entity, report)
+            with stopped.beside():
+                read(source, entity, report)
             if full:
                 for brought in (entity, *BROUGHT_ALONG.get(entity, ())):
                     replan(hub, hub.link(source), brought, report)
         if route.entity is EntityName.JOURNAL_ENTRY:
             derive_journal(hub, report)
-        _compare(hub, route, report, read)
-        _send(hub, route, report, plan_only)
+        _compare(hub, route, report, stopped, read)
+        _send(hub, route, report, stopped, plan_only)
 
     return _recorded(hub, route, trigger, work)
 
@@ -91,13 +96,13 @@ def deliver_route(hub: Hub, name: str, *, approve: bool = False, trigger: str = 
     """Delivers what is due for a route's targets without pulling; `approve` releases a held plan first."""
     route = find_route(hub, name)
 
-    def work(report: RunReport) -> None:
+    def work(report: RunReport, stopped: Stopped) -> None:
         if approve:
             with hub.database.transaction() as session:
                 for target in route.targets:
                     Outbox(session).approve(target, hub.ports.clock.now())
                     Publications(session).approve(target, hub.ports.clock.now())
-        _send(hub, route, report, plan_only=False)
+        _send(hub, route, report, stopped, plan_only=False)
 
     return _recorded(hub, route, trigger, work)
 
@@ -109,7 +114,7 @@ def _sources(hub: Hub, route: Route) -> list[tuple[EntityName, str]]:
     return [(EntityName.ORDER, link.name) for link in hub.hub_channels()]
 
 
-def _compare(hub: Hub, route: Route, report: RunReport, read: Callable[..., None]) -> None:
+def _compare(hub: Hub, route: Route, report: RunReport, stopped: Stopped, read: Callable[..., None]) -> None:
     """Matches what exists on both sides, and plans what differs or is missing."""
     entity = EntityName.ITEM if route.entity is EntityName.STOCK else route.entity
     read_already = {(name, route.entity) for name in route.sources}
@@ -120,7 +125,8 @@ def _compare(hub: Hub, route: Route, report: RunReport, read: Callable[..., None
             for name in (source, target):
                 if (name, entity) not in read_already and hub.capability(name, entity).pull:
                     read_already.add((name, entity))
-                    read(name, entity, report)
+                    with stopped.beside():
+                        read(name, entity, report)
             match_records(hub, route, entity, source, target, report)
             if route.entity is not EntityName.STOCK:
                 create_unmatched(hub, route, source, target, report)
@@ -128,28 +134,31 @@ def _compare(hub: Hub, route: Route, report: RunReport, read: Callable[..., None
                 Publisher(hub, route, source, target, report).plan()
 
 
-def _send(hub: Hub, route: Route, report: RunReport, plan_only: bool) -> None:
+def _send(hub: Hub, route: Route, report: RunReport, stopped: Stopped, plan_only: bool) -> None:
     for target in route.targets:
-        if not plan_only:
-            Deliverer(hub, target, report).deliver(route.entities)
-            if hub.publishes(route, target):
-                for source in route.sources:
-                    Publisher(hub, route, source, target, report).send()
-        acknowledge(hub, target, report)
+        with stopped.beside():
+            if not plan_only:
+                Deliverer(hub, target, report).deliver(route.entities)
+                if hub.publishes(route, target):
+                    for source in route.sources:
+                        Publisher(hub, route, source, target, report).send()
+            acknowledge(hub, target, report)
     if plan_only:
         report.notes.append("planned only: nothing was sent")
 
 
-def _recorded(hub: Hub, route: Route, trigger: str, work: Callable[[RunReport], None]) -> RunReport:
+def _recorded(hub: Hub, route: Route, trigger: str, work: Callable[[RunReport, Stopped], None]) -> RunReport:
     """Runs the work between the run's first and last row."""
     clock = hub.ports.clock
     report = RunReport(hub.ports.ids.new(), route.name, route.entity)
+    stopped = Stopped(hub, report)
     began = clock.monotonic()
     with hub.database.transaction() as session:
         Runs(session).start(report.run_id, route.name, trigger, clock.now())
     try:
         with rare_collection():
-            work(report)
+            work(report, stopped)
+            stopped.tell([source for _, source in _sources(hub, route)], route.targets)
     except ComptoirError as error:
         report.error = error.message
         raise
