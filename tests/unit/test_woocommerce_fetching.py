@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from comptoir.errors import ContractViolation, OutcomeUnknown, TransientError
+from comptoir.errors import ComptoirError, ContractViolation, OutcomeUnknown, TransientError
 from comptoir.sdk import Change, EntityName, HttpRequest, HttpResponse, Page, PullRequest, RawItem
 from comptoir_woocommerce._sandbox.catalogue import Product
 from comptoir_woocommerce.config import WooCommerceConfig
@@ -177,6 +177,16 @@ def test_rows_that_are_counted_but_withheld_are_not_taken_for_gone() -> None:
     shop.faults.fail_next(9, "no_rows", path="/orders")
     with pytest.raises(TransientError):
         list(connector.fetch(ORDER, [str(min(shop.orders))]))
+
+
+@pytest.mark.parametrize("status", [403, 409, 500])
+def test_only_a_shop_that_says_so_has_lost_a_record(status: int) -> None:
+    _, connector, _ = shop_of()
+    assert ids(connector.fetch(ITEM, ["777"])) == []
+    shop, connector, _ = shop_of()
+    shop.faults.fail_next(9, "status", status=status, path="/products/777")
+    with pytest.raises(ComptoirError):
+        list(connector.fetch(ITEM, ["777"]))
 
 
 def test_include_is_the_only_way_to_widen_a_request_and_every_chunk_has_it() -> None:

@@ -475,6 +475,16 @@ def test_an_element_that_is_missing_doubled_or_anothers_is_never_a_success(twist
     assert 10 in {row["id"] for row in bodies(transport)[1]["update"]}
 
 
+def test_two_elements_for_one_record_say_nothing_of_it() -> None:
+    def doubled(sent: Any) -> Any:
+        rows = [ok(row) for row in sent["update"]]
+        return {"update": [*rows, {**rows[0], "stock_quantity": 99}]}
+
+    connector, transport = scripted(doubled, doubled)
+    first, second = connector.update(STOCK, [stock(10, 10), stock(11, 11)])
+    assert (first.outcome, second.outcome, len(transport.sent)) == ("rejected", "accepted", 2)
+
+
 # --- refused batches --------------------------------------------------------------------------------------------
 
 
