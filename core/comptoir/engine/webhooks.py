@@ -2,7 +2,8 @@
 
 Shops switch webhooks off by themselves (WooCommerce after seven failed deliveries in a row), silently. So every run of
 a route that is triggered by them has them looked after, at most once an hour for each connection; when that was stands
-in the store as the cursor of the scope `webhooks`.
+in the store as the cursor of the scope `webhooks`. Where changes were found since then that no webhook had announced,
+it is done at once (failure mode 21).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from comptoir.engine.hub import Hub, Link
 from comptoir.errors import ComptoirError, ConfigError
 from comptoir.model.refs import EntityName
 from comptoir.sdk.protocols import CheckItem, ReceivesWebhooks
+from comptoir.store.inbox import Inbox
 from comptoir.store.sync import CursorRow, Cursors
 
 __all__ = ["ensure", "hinted_entities", "hook_url", "look_after"]
@@ -57,13 +59,13 @@ def hinted_entities(connection: str, routes: Iterable[_RouteLike], booked: Colle
     return sorted(found, key=lambda entity: entity.value)
 
 
-def ensure(hub: Hub, link: Link, entities: Sequence[EntityName], *, now_please: bool = False) -> list[str]:
-    """Has the webhooks of a connection looked after when the last time is an hour ago, and returns what a run's report
-    should say: what was mended, and what is wrong still (again on every run until it is right).
+def ensure(hub: Hub, link: Link, entities: Sequence[EntityName]) -> list[str]:
+    """Has the webhooks of a connection looked after when that is due, and returns what a run's report should say: what
+    was mended, and what is wrong still (again on every run until it is right).
 
-    Nothing when the installation does not know its public address or the connection sends no webhooks. `now_please`
-    does it at once: for whoever found a change that no webhook had announced. Raises no error of the shop: webhooks
-    only make things quicker.
+    For these entities and all that some route with the trigger `webhook` waits for. Nothing when the installation does
+    not know its public address or the connection sends no webhooks. Raises no error of the shop: webhooks only make
+    things quicker.
     """
     if hub.gateway_url is None or not link.manifest.webhooks:
         return []
@@ -77,21 +79,25 @@ def ensure(hub: Hub, link: Link, entities: Sequence[EntityName], *, now_please: 
         if not session.try_lock(lock):
             return []
     try:
-        return _ensure(hub, link, wanted, hook_url(hub.gateway_url, link.name), now_please)
+        return _ensure(hub, link, wanted, hook_url(hub.gateway_url, link.name))
     finally:
         with hub.database.errors():
             hub.database.session().unlock(lock)
 
 
-def _ensure(hub: Hub, link: Link, wanted: list[EntityName], url: str, now_please: bool) -> list[str]:
+def _ensure(hub: Hub, link: Link, wanted: list[EntityName], url: str) -> list[str]:
     now, key = hub.ports.clock.now(), wanted[0]
     for_what = {"url": url, "entities": [entity.value for entity in wanted]}
     with hub.database.errors():
         last = Cursors(hub.database.session()).get(link.name, key, _SCOPE)
     known = last.position or {}
-    recent = last.watermark is not None and last.watermark <= now < last.watermark + _EVERY
-    if recent and not now_please and {name: known.get(name) for name in for_what} == for_what:
-        return [str(note) for note in known.get("wrong", [])]
+    same = {name: known.get(name) for name in for_what} == for_what
+    if same and last.watermark is not None and last.watermark <= now < last.watermark + _EVERY:
+        routes = [route.name for route in hub.routes.values() if link.name in route.sources]
+        with hub.database.errors():
+            silent = Inbox(hub.database.session()).unannounced(link.name, routes, last.watermark)
+        if not silent:
+            return [str(note) for note in known.get("wrong", [])]
     mended, wrong = [], []
     try:
         items = look_after(link, url, wanted)

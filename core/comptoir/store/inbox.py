@@ -142,6 +142,16 @@ class Inbox:
         )
         return {row[0]: row[1] for row in rows}
 
+    def unannounced(self, connection: str, routes: Sequence[str], since: datetime) -> bool:
+        """Whether runs of these routes have found changes since then although no webhook of the connection came."""
+        row = self._session.row(
+            "select exists (select 1 from run where route = any(%s) and started_at > %s "
+            "and (counts ->> 'changed')::int > 0) "
+            "and not exists (select 1 from inbox where connection = %s and received_at > %s)",
+            (list(routes), since, connection, since),
+        )
+        return bool(row and row[0])
+
     def latencies(self, since: datetime) -> list[tuple[str, str, datetime, datetime]]:
         """Connection, entity, received and done of the hints that came since then and are done, oldest first."""
         rows = self._session.rows(
