@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
 import pytest
 
 from comptoir.app.links import accept, create, list_links, reject
@@ -290,3 +291,17 @@ def test_the_journey_of_an_item_tells_what_was_written_and_why(both: _Both) -> N
     french = "\n".join(t for j in journeys(both.merchant.config, "M-1", lang="fr") for _, t in j.sentences)
     assert "attend une approbation : regular_price: 13.20 ->" in french
     assert set(LANGUAGES["fr"]) == set(LANGUAGES["en"])
+
+
+def test_a_record_without_key_is_refused_and_the_others_go(both: _Both) -> None:
+    both.product(name="Un mug", sku="M-1", regular_price="12.00")
+    both.office.item("OK-1", "ASSIETTE", "5.00", "6.00")
+    both.office.export()
+    both.run("items")
+    with psycopg.connect(both.merchant.url) as connection:
+        connection.execute("update item set sku = null where connection = 'gesco'")
+    assert create(both.merchant.config, "ID-OK-1", everything=False, target=None) == 1
+    report = both.run("items")
+    assert report.main.rejected == 1
+    assert both.merchant.value("select cause from quarantine where state = 'open'") == "no_key"
+    assert both.writes() == []

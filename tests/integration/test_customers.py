@@ -11,6 +11,7 @@ import pytest
 
 from comptoir.app.links import accept, list_links
 from comptoir.engine.counts import RunReport
+from comptoir.model.refs import EntityName
 
 from tests.support.back_office import BackOffice
 from tests.support.merchant import Merchant, request_json, simple_order
@@ -214,4 +215,18 @@ def test_orders_of_one_buyer_are_one_card(people: _People) -> None:
     codes = {row[2] for path in (people.merchant.exchange / "import").glob("COMMANDES_*.CSV") for row in csv.reader(
         io.StringIO(path.read_text("cp1252"), newline=""), delimiter=";")} - {"Document - Code client"}  # fmt: skip
     assert codes == {people.cards()[0][0]}
+    assert len(people.cards()) == 1
+
+
+@pytest.mark.failure_mode(74)
+def test_an_order_brings_its_customer_in_the_same_run(people: _People) -> None:
+    made = people.customer()
+    request_json(people.shop, "POST", "/orders", simple_order(customer_id=made["id"], billing=_BILLING))
+    report = people.run("orders")
+    assert (report.main.delivered, report.entities[EntityName.CUSTOMER].delivered) == (1, 1)
+    assert len(people.cards()) == 1
+    names = sorted(path.name for path in (people.merchant.exchange / "import").iterdir())
+    assert [name.split("_")[0] for name in names] == ["CLIENTS", "COMMANDES"]
+    assert people.run("orders").entities[EntityName.CUSTOMER].considered == 0
+    assert people.run("customers").main.delivered == 0
     assert len(people.cards()) == 1

@@ -8,6 +8,7 @@ from typing import Literal
 
 from comptoir.app.system import rare_collection
 from comptoir.engine.acknowledge import acknowledge
+from comptoir.engine.bring import bring_buyers, customer_route
 from comptoir.engine.counts import RunReport
 from comptoir.engine.create import create_unmatched
 from comptoir.engine.deliver import Deliverer
@@ -19,6 +20,7 @@ from comptoir.engine.paused import Stopped
 from comptoir.engine.publish import Publisher
 from comptoir.engine.pull import pull
 from comptoir.engine.replan import replan
+from comptoir.engine.sweep import sweep_open_orders
 from comptoir.engine.webhooks import ensure as ensure_webhooks
 from comptoir.errors import ComptoirError, ConfigError
 from comptoir.model.refs import EntityName
@@ -71,6 +73,8 @@ def run_route(
             drain(hub, hub.link(link), entity, report)
         if mode == "poll" or not sends_webhooks:
             pull(hub, hub.link(link), entity, report, since=since, full=full, progress=step)
+        if entity is EntityName.ORDER and mode == "poll":
+            sweep_open_orders(hub, hub.link(link), report)
 
     def work(report: RunReport, stopped: Stopped) -> None:
         if mode == "poll" and "webhook" in route.triggers:
@@ -119,6 +123,10 @@ def _compare(hub: Hub, route: Route, report: RunReport, stopped: Stopped, read: 
     entity = EntityName.ITEM if route.entity is EntityName.STOCK else route.entity
     read_already = {(name, route.entity) for name in route.sources}
     for target in route.targets:
+        if route.entity is EntityName.ORDER:
+            for source in route.sources:
+                with stopped.beside():
+                    bring_buyers(hub, source, target, report)
         if not hub.matches(entity, target):
             continue
         for source in route.sources:
@@ -138,13 +146,19 @@ def _send(hub: Hub, route: Route, report: RunReport, stopped: Stopped, plan_only
     for target in route.targets:
         with stopped.beside():
             if not plan_only:
-                Deliverer(hub, target, report).deliver(route.entities)
+                Deliverer(hub, target, report).deliver(_entities(hub, route, target))
                 if hub.publishes(route, target):
                     for source in route.sources:
                         Publisher(hub, route, source, target, report).send()
             acknowledge(hub, target, report)
     if plan_only:
         report.notes.append("planned only: nothing was sent")
+
+
+def _entities(hub: Hub, route: Route, target: str) -> tuple[EntityName, ...]:
+    """What a run delivers: orders go with the customers that they brought."""
+    brings = route.entity is EntityName.ORDER and any(customer_route(hub, s, target) for s in route.sources)
+    return (*route.entities, EntityName.CUSTOMER) if brings else route.entities
 
 
 def _recorded(hub: Hub, route: Route, trigger: str, work: Callable[[RunReport, Stopped], None]) -> RunReport:
@@ -179,6 +193,12 @@ def _explain(hub: Hub, report: RunReport) -> None:
         report.notes.append("nothing was considered: the sources have no change since the last run")
     for target, entities in report.held.items():
         number = sum(entities.values())
+        if target in report.published:
+            report.notes.append(
+                f"{number} changes to {target} wait for approval. Look at them: comptoir plan {report.route}; "
+                f"approve: comptoir deliver {report.route} --approve"
+            )
+            continue
         report.notes.append(
             f"{number} first writes to {target} wait for approval: without a cutover date a first write of more than "
             f"{hub.plan_above} documents is a plan. Set `cutover` on the source, or approve: "

@@ -214,6 +214,17 @@ class DocumentReader:
         )
         return [row[0] for row in rows]
 
+    def unknown_buyers(self, connection: str, target: str) -> list[str]:
+        """Buyers, by their id there, of orders that wait for a target and whose record was never read."""
+        rows = self._session.rows(
+            "select distinct o.customer_id from delivery d join sales_order o on o.id = d.record_id "
+            "where d.target = %s and d.entity = 'order' and d.state in ('held', 'pending') and o.connection = %s "
+            "and o.customer_id is not null and not exists (select 1 from raw_record r "
+            "where r.connection = o.connection and r.entity = 'customer' and r.external_id = o.customer_id) order by 1",
+            (target, connection),
+        )
+        return [row[0] for row in rows]
+
     def order_ids(self, connection: str, external_ids: Iterable[str]) -> list[UUID]:
         """Ids of orders by their external ids."""
         rows = self._session.rows(
