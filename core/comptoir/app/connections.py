@@ -112,7 +112,8 @@ def resume(config: Path, name: str) -> str:
             waits = states.waiting().get(name, 0)
     if not ended:
         return f"{name} was not paused."
-    return f"{name} goes on: the next run uses it" + (f"; {waits} records wait for it." if waits else ".")
+    many = "1 record waits" if waits == 1 else f"{waits} records wait"
+    return f"{name} goes on: the next run uses it" + (f"; {many} for it." if waits else ".")
 
 
 def _require(names: Collection[str], name: str) -> None:
