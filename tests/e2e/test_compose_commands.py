@@ -11,6 +11,7 @@ import re
 import stat
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -231,16 +232,29 @@ def check_backup(machine: Machine) -> None:
     assert (noise.returncode, "key" in noise.stdout) == (2, True), noise.stdout
 
 
+@contextmanager
+def timed(what: str) -> Iterator[None]:
+    """Says how long a part took."""
+    begun = time.monotonic()
+    yield
+    print(f"{what}: {time.monotonic() - begun:.1f} s")
+
+
 def test_the_services_come_up_work_and_end(machine: Machine, shop: WooCommerceSandbox) -> None:
-    bring_up(machine)
+    with timed("everything up"):
+        bring_up(machine)
     check_roles(machine)
     check_postgres_settings(machine)
     login = machine.airflow_home / "login" / "passwords.json"
     assert stat.S_IMODE(login.stat().st_mode) == 0o600
-    check_a_run(machine, shop)
-    check_a_webhook(machine, shop)
-    check_preparing_again(machine)
-    check_backup(machine)
+    with timed("a run by hand"):
+        check_a_run(machine, shop)
+    with timed("a webhook and its run"):
+        check_a_webhook(machine, shop)
+    with timed("prepared again"):
+        check_preparing_again(machine)
+    with timed("backed up and restored"):
+        check_backup(machine)
     # Before anything was stopped each was alive by its own word.
     for name in list(machine.processes):
         assert machine.wait_until_healthy(name) < 30, name

@@ -64,8 +64,12 @@ class Machine:
         self.postgres_port, self.web_port, self.gateway_port = free_port(), free_port(), free_port()
         self.account: pwd.struct_passwd | None = None
         self.unprivileged = self._unprivileged()
-        self._folders()
-        self._settings()
+        try:
+            self._folders()
+            self._settings()
+        except BaseException:
+            shutil.rmtree(self.folder)
+            raise
 
     # -- preparing
 
