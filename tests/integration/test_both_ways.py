@@ -11,7 +11,9 @@ import pytest
 from comptoir.app.links import accept, create, list_links, reject
 from comptoir.app.run_route import deliver_route
 from comptoir.engine.counts import RunReport
-from comptoir.model.refs import RunState
+from comptoir.model.refs import EntityName, RunState
+from comptoir.sdk import Hint
+from comptoir.store.inbox import Inbox
 from comptoir_woocommerce.sandbox import WooCommerceSandbox
 
 from tests.support.back_office import BackOffice
@@ -305,3 +307,24 @@ def test_a_record_without_key_is_refused_and_the_others_go(both: _Both) -> None:
     assert report.main.rejected == 1
     assert both.merchant.value("select cause from quarantine where state = 'open'") == "no_key"
     assert both.writes() == []
+
+
+@pytest.mark.failure_mode(25)
+def test_the_webhook_about_our_own_write_changes_nothing(both: _Both) -> None:
+    mug = both.product(name="Un mug", sku="M-1", regular_price="12.00", manage_stock=True, stock_quantity=1)
+    both.office.item("M-1", "MUG BLANC", "11.00", "13.20", stock=4)
+    both.office.export()
+    both.run("items")
+    both.run("stock")
+    stamp = both.merchant.rows("select entity, known, wanted, state from publication order by entity")
+    writes = both.merchant.value("select count(*) from write_log")
+    with both.merchant.hub() as hub, hub.database.transaction() as session:
+        hint = Hint(EntityName.ITEM, str(mug["id"]), "updated")
+        assert Inbox(session).add("boutique", "echo-1", [hint], hub.ports.clock.now()) == 1
+    for route in ("items", "stock"):
+        echo = both.run(route, mode="inbox", trigger="webhook")
+        assert both.writes() == []
+        assert echo.main.delivered == 0
+    assert both.merchant.rows("select entity, known, wanted, state from publication order by entity") == stamp
+    assert both.merchant.value("select count(*) from write_log") == writes
+    assert both.merchant.value("select count(*) from inbox where done_at is null") == 0

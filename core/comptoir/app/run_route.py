@@ -105,7 +105,7 @@ def deliver_route(hub: Hub, name: str, *, approve: bool = False, trigger: str = 
             with hub.database.transaction() as session:
                 for target in route.targets:
                     Outbox(session).approve(target, hub.ports.clock.now())
-                    Publications(session).approve(target, hub.ports.clock.now())
+                    Publications(session).approve(target, route.entity, hub.ports.clock.now())
         _send(hub, route, report, stopped, plan_only=False)
 
     return _recorded(hub, route, trigger, work)
