@@ -727,9 +727,6 @@ def test_webhooks_are_made_by_the_first_run_and_looked_at_once_an_hour(merchant:
     assert {hook.url for hook in hooks} == {URL}
     assert sum("was missing; made as number" in note for note in report.notes) == 7
     shop.log.clear()
-    merchant.run("customers")  # the first run had found all customers, which no webhook had announced
-    assert reads(shop, "/webhooks") == 1
-    shop.log.clear()
     for route in ("orders", "customers", "orders"):
         assert not any("webhook" in note for note in merchant.run(route).notes)
     assert reads(shop, "/webhooks") == 0
