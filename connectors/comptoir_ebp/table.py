@@ -7,17 +7,25 @@ which knows quoted separators and line breaks.
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-__all__ = ["MAX_ROW", "Row", "charset_of", "is_ended", "rows"]
+__all__ = ["MAX_LINES", "MAX_ROW", "Row", "charset_of", "is_ended", "rows"]
 
 #: Bytes of a row, line breaks inside it included. A real one has some hundred.
 MAX_ROW = 256 * 1024
+#: Lines of a row, when a cell has line breaks.
+MAX_LINES = 500
+#: Characters that may be looked through in vain for a closing quotation mark, in one file.
+_PATIENCE = 50_000_000
 _BLOCK = 1024 * 1024
 _UTF8_MARK = b"\xef\xbb\xbf"
+#: So often a block is read on by the csv module after a row that it did not like; then row by row.
+_TRIES = 50
 _NEVER_CLOSED = "its quotation mark is never closed"
 _UNICODE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
@@ -33,9 +41,10 @@ class _Bad(str):
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Whole lines without their ends. `plain`: no quotation mark and no bad line among them."""
+    """Whole lines without their ends. `whole`: no bad line among them; `plain`: no quotation mark either."""
 
     lines: list[str]
+    whole: bool
     plain: bool
 
 
@@ -79,6 +88,8 @@ def rows(file: BinaryIO, charset: str) -> Iterator[Row]:
     """
     blocks = _blocks(file, charset)
     first, width = 1, 0
+    # Of a file full of stray quotation marks every line would be searched to the end of the longest row.
+    patience = _PATIENCE
     for block in blocks:
         lines = block.lines
         if block.plain and width:
@@ -88,19 +99,30 @@ def rows(file: BinaryIO, charset: str) -> Iterator[Row]:
                     yield (number, cells, None) if len(cells) == width else _other_width(number, cells, width)
             first += len(lines)
             continue
-        at = 0
+        at, tries = 0, _TRIES if block.whole else 0
         while at < len(lines):
-            found = _row(lines, at)
+            if width and tries:
+                tries -= 1
+                for cells, used in _quick(lines, at, width):
+                    if cells:
+                        number = first + at
+                        yield (number, cells, None) if len(cells) == width else _other_width(number, cells, width)
+                    at += used
+                if at == len(lines):
+                    break
+            found = _row(lines, at, MAX_ROW if patience > 0 else 0)
             if found is None:  # a quoted cell goes on in the next block
                 following = next(blocks, None)
                 if following is not None:
                     lines, first, at = [*lines[at:], *following.lines], first + at, 0
+                    tries = _TRIES if following.whole else 0
                     continue
                 found = [lines[at]], _NEVER_CLOSED, 1
             cells, reason, used = found
             if used > 1 and width and _is_stray(cells, lines[at + 1 : at + used], width):
                 cells, reason, used = [lines[at]], _NEVER_CLOSED, 1
             if reason is not None:
+                patience -= 1 if isinstance(lines[at], _Bad) else sum(map(len, lines[at : at + MAX_LINES]))
                 yield first + at, cells, reason
             elif lines[at]:
                 width = width or len(cells)
@@ -108,6 +130,20 @@ def rows(file: BinaryIO, charset: str) -> Iterator[Row]:
                 yield (number, cells, None) if len(cells) == width else _other_width(number, cells, width)
             at += used
         first += len(lines)
+
+
+def _quick(lines: list[str], at: int, width: int) -> Iterator[tuple[list[str], int]]:
+    """Rows from this line on and how many lines each takes, as long as nothing is odd about them."""
+    reader = csv.reader([line + "\n" for line in lines[at:]], delimiter=";", strict=True)
+    before = 0
+    with contextlib.suppress(csv.Error):  # the row at fault is looked at by itself
+        for cells in reader:
+            used = reader.line_num - before
+            before = reader.line_num
+            if used > 1 and _is_stray(cells, lines[at + 1 : at + used], width):
+                return
+            yield cells, used
+            at += used
 
 
 def _is_stray(cells: list[str], further: list[str], width: int) -> bool:
@@ -122,14 +158,17 @@ def _other_width(number: int, cells: list[str], width: int) -> Row:
     return number, cells, f"it has {len(cells)} columns and the first line {width}"
 
 
-def _row(lines: list[str], at: int) -> tuple[list[str], str | None, int] | None:
-    """The row that begins at this line, its fault, and how many lines it takes; None: it goes on after these lines."""
+def _row(lines: list[str], at: int, longest: int) -> tuple[list[str], str | None, int] | None:
+    """The row that begins at this line, its fault, and how many lines it takes; None: it goes on after these lines.
+
+    `longest` bounds the characters of a row over several lines.
+    """
     line = lines[at]
     if isinstance(line, _Bad):
         return [], str(line), 1
     if '"' not in line:
         return line.split(";"), None, 1
-    reader = csv.reader(_physical(lines, at), delimiter=";", strict=False)
+    reader = csv.reader(_physical(lines, at, longest), delimiter=";", strict=False)
     try:
         cells = next(reader)
     except (csv.Error, _Broken) as error:
@@ -147,14 +186,14 @@ class _Broken(Exception):
     """A quoted cell runs into something that cannot belong to it."""
 
 
-def _physical(lines: list[str], at: int) -> Iterator[str]:
+def _physical(lines: list[str], at: int, longest: int) -> Iterator[str]:
     size = 0
     for number in range(at, len(lines)):
         line = lines[number]
         size += len(line)
         if isinstance(line, _Bad):
             raise _Broken(f"its quotation mark is open before a line that is no text ({line})")
-        if size > MAX_ROW:
+        if number > at and (size > longest or number - at >= MAX_LINES):
             raise _Broken(_NEVER_CLOSED)
         yield line + "\n"
     raise _Exhausted
@@ -171,7 +210,7 @@ def _blocks(file: BinaryIO, charset: str) -> Iterator[_Block]:
             if not mark:
                 continue
             skipping = False
-            yield _Block([_Bad(_TOO_LONG)], plain=False)
+            yield _Block([_Bad(_TOO_LONG)], whole=False, plain=False)
         data = rest + data
         cut = data.rfind(b"\n") + 1
         whole, rest = data[:cut], data[cut:]
@@ -180,7 +219,7 @@ def _blocks(file: BinaryIO, charset: str) -> Iterator[_Block]:
         if len(rest) > MAX_ROW:
             rest, skipping = b"", True
     if skipping:
-        yield _Block([_Bad(_TOO_LONG)], plain=False)
+        yield _Block([_Bad(_TOO_LONG)], whole=False, plain=False)
     elif rest:
         yield _decoded(rest + b"\n", codec)
 
@@ -195,13 +234,22 @@ def _decoded(data: bytes, codec: str) -> _Block:
     except UnicodeDecodeError:
         text = ""
     if not text or "\0" in text:
-        return _Block([_line(line, codec) for line in data[:-1].split(b"\n")], plain=False)
-    lines = text.replace("\r\n", "\n").split("\n")
+        return _Block([_line(line, codec) for line in data[:-1].split(b"\n")], whole=False, plain=False)
+    text = text.replace("\r\n", "\n")
+    if "\r" in text:
+        text = _without_returns(text)
+    lines = text.split("\n")
     lines.pop()
     longest = len(data) > MAX_ROW and max(map(len, lines)) > MAX_ROW
     if longest:
-        return _Block([_Bad(_TOO_LONG) if len(line) > MAX_ROW else line for line in lines], plain=False)
-    return _Block(lines, plain='"' not in text)
+        bounded = [_Bad(_TOO_LONG) if len(line) > MAX_ROW else line for line in lines]
+        return _Block(bounded, whole=False, plain=False)
+    return _Block(lines, whole=True, plain='"' not in text)
+
+
+def _without_returns(text: str) -> str:
+    """CR CR LF, which a conversion too many leaves, ends a line; any other lone CR counts as a space."""
+    return re.sub(r"(?<!\r)\r+\n", "\n", text).replace("\r", " ")
 
 
 def _line(data: bytes, codec: str) -> str:
@@ -210,6 +258,6 @@ def _line(data: bytes, codec: str) -> str:
     if len(data) > MAX_ROW:
         return _Bad(_TOO_LONG)
     try:
-        return data.removesuffix(b"\r").decode(codec)
+        return _without_returns(data.decode(codec) + "\n")[:-1]
     except UnicodeDecodeError as error:
         return _Bad(f"it is not {codec} text (byte {error.start + 1} of the line)")

@@ -426,6 +426,24 @@ def test_a_stray_quotation_mark_swallows_no_other_row(merchant: Merchant) -> Non
     assert ids(found) == ["ARTICLES#2", "B", "C", "D"]
 
 
+def test_a_file_full_of_stray_quotation_marks_is_not_searched_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[int] = []
+    physical = table._physical
+
+    def counted(lines: list[str], at: int, longest: int) -> Any:
+        for line in physical(lines, at, longest):
+            searched.append(len(line))
+            yield line
+
+    monkeypatch.setattr(table, "_physical", counted)
+    monkeypatch.setattr(table, "_PATIENCE", 20_000)
+    data = b"a;b\n" + b'"x"y;"z\n' * 5000 + b"good;row\n"
+    found = list(table.rows(io.BytesIO(data), "cp1252"))
+    assert [number for number, _, _ in found] == list(range(1, 5003))
+    assert [fault for _, _, fault in found] == [None, *[table._NEVER_CLOSED] * 5000, None]
+    assert sum(searched) < 3 * 20_000 + 2 * len(data)
+
+
 ONE_LINE = st.text(st.characters(codec="cp1252", exclude_characters="\r\n\0"), max_size=12)
 LINES = st.text(st.characters(codec="cp1252", exclude_characters='\r\0;"'), max_size=12)
 
@@ -446,6 +464,21 @@ def test_what_was_written_is_read_in_whatever_blocks(rows: list[list[str]], bloc
     finally:
         table._BLOCK = original
     assert [(cells, fault) for _, cells, fault in found[1:]] == [(row, None) for row in rows]
+
+
+@given(st.text(st.sampled_from('a;"\n \r'), max_size=60), st.integers(1, 64))
+def test_reading_on_quickly_gives_what_reading_row_by_row_gives(text: str, block: int) -> None:
+    data = ("x;y;z\n" + text + "\n").encode()
+    kept = table._BLOCK, table._TRIES
+    try:
+        table._BLOCK, table._TRIES = 1 << 20, 0
+        slow = list(table.rows(io.BytesIO(data), "cp1252"))
+        table._TRIES = 50
+        quick = list(table.rows(io.BytesIO(data), "cp1252"))
+        table._BLOCK = block
+        assert list(table.rows(io.BytesIO(data), "cp1252")) == quick == slow
+    finally:
+        table._BLOCK, table._TRIES = kept
 
 
 @given(st.binary(max_size=300), st.integers(1, 64))
