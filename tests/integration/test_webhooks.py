@@ -227,6 +227,35 @@ def test_a_new_customer_comes_by_his_webhook(merchant: HookedMerchant, shop: Woo
     ]
 
 
+# -- items and their variations ------------------------------------------------------------------------------------
+
+
+def test_a_hint_of_a_product_reads_its_variations_and_one_of_a_variation_its_product(
+    merchant: HookedMerchant, shop: WooCommerceSandbox
+) -> None:
+    variation = request_json(shop, "GET", "/products?sku=TEE-B-M")[0]
+    parent = variation["parent_id"]
+    path = f"/products/{parent}/variations/{variation['id']}"
+
+    def drained(number: Any, kind: str = "updated") -> RunReport:
+        hint(merchant, number, kind, EntityName.ITEM)
+        with merchant.hub() as hub:
+            report = RunReport(hub.ports.ids.new(), "items", EntityName.ITEM)
+            assert drain(hub, hub.link("boutique"), EntityName.ITEM, report) == 1
+        partition(report)
+        return report
+
+    assert drained(parent).main.changed == 4
+    assert drained(parent).main.unchanged == 4
+    request_json(shop, "PUT", path, {"stock_quantity": 77})
+    assert drained(variation["id"]).main.changed == 1
+    assert merchant.value(f"select source_stock from item where external_id = '{variation['id']}'") == 77
+    del shop.products[variation["id"]]
+    shop.products[parent].variations.remove(variation["id"])
+    assert drained(variation["id"], "deleted").main.reasons == {"deleted on boutique": 1}
+    assert outcomes(merchant) == ["changed", "unchanged", "changed", "gone"]
+
+
 # -- records that are not there ------------------------------------------------------------------------------------
 
 
