@@ -49,6 +49,7 @@ from comptoir.store.publications import (
     Publications,
     Sending,
     Settled,
+    Written,
 )
 from comptoir.store.records import Bindings
 from comptoir.store.sync import Quarantine, Runs
@@ -228,7 +229,10 @@ class Publisher:
     # -- stock ---------------------------------------------------------------------------------------------------
 
     def _plan_stock(self) -> None:
-        """Compares every linked item's availability with what is published of it; stores what differs."""
+        """Compares linked items' availability with what is published of them; stores what differs.
+
+        All of them, or those that were just written and read back.
+        """
         given = [
             route.sources
             for route in self._hub.routes.values()
@@ -242,10 +246,12 @@ class Publisher:
         planned: list[Publication] = []
         mark = stock_mark(self._target)
         with self._hub.database.transaction() as session:
-            marks = Dirty(session).seen(mark)
+            marks = [] if self._just_written else Dirty(session).seen(mark)
         reader = self._hub.database.reader()
         with self._hub.database.errors(), reader.transaction():
-            offers = Publications(reader).offers(self._source, self._target, self._route.locations, rule)
+            offers = Publications(reader).offers(
+                self._source, self._target, self._route.locations, rule, only=self._just_written
+            )
             for offer in offers:
                 if offer.on_hand is None or offer.reserved is None:
                     why = f"not counted by {self._source}"
@@ -266,6 +272,8 @@ class Publisher:
                     continue
                 skipped[why] = skipped.get(why, 0) + 1
         self._put(planned)
+        if self._just_written:
+            return
         with self._hub.database.transaction() as session:
             Dirty(session).clear(mark, marks)
         if skipped:
@@ -390,7 +398,7 @@ class Publisher:
     def _finish(self, sent: _Sent) -> list[str]:
         """Stores what became of a window of calls; the external ids that were written."""
         settled: list[Settled] = []
-        log: list[Any] = []
+        log: list[Written] = []
         gone: list[str] = []
         refused: list[tuple[Sending, str, ChangeResult | None]] = []
         back: list[tuple[list[str], ComptoirError]] = []
@@ -426,11 +434,13 @@ class Publisher:
                     settled.append(Settled(result.external_id, "done", shown))
                     before = {key: sending.before.get(key) for key in change.fields}
                     log.append(
-                        (
-                            now, self._report.run_id, self._target, self._entity.value, result.external_id,
-                            sending.record_id, None if self._private else before, self._logged(change.fields),
+                        Written(
+                            result.external_id,
+                            sending.record_id,
+                            None if self._private else before,
+                            self._logged(change.fields),
                         )
-                    )  # fmt: skip
+                    )
             unsure += len(by_id)
         with self._hub.database.transaction() as session:
             rows = Publications(session)
@@ -444,7 +454,7 @@ class Publisher:
                     self._park_refused(session, sending, why, told)
             rows.settle(self._target, self._entity, settled, now)
             rows.forget(self._target, self._entity, gone)
-            rows.log(log)
+            rows.log(log, at=now, run_id=self._report.run_id, target=self._target, entity=self._entity)
             for ids, error in back:
                 wait = (error.retry_after or 60.0) if isinstance(error, RateLimited) else 0.0
                 rows.put_back(self._target, self._entity, ids, wait=wait, reason=error.message)
