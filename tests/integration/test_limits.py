@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -137,6 +138,25 @@ def test_a_lease_is_exact_and_a_bucket_begins_full(database: Database) -> None:
     with database.transaction() as session:
         session.execute("update rate_bucket set filled_at = filled_at - interval '1 year'")
     assert buckets.lease("a", "calls", rate=0.001, burst=3, wanted=50).calls == 3, "never more than the burst"
+
+
+def test_no_call_is_given_twice_however_many_ask_at_once(database_url: str) -> None:
+    given: list[int] = []
+
+    def ask() -> None:
+        own = Database(schema.plain_url(database_url))
+        try:
+            while calls := RateBuckets(own.session()).lease("a", "calls", rate=1e-6, burst=600, wanted=3).calls:
+                given.append(calls)
+        finally:
+            own.close()
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(given) == 600
 
 
 def test_a_clock_that_was_put_back_gives_nothing_away(database: Database) -> None:

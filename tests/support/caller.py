@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> None:
         tasks=tasks,
         in_flight=4,
         budget=CallBudget(calls_per_minute=float(rate), burst=int(burst)),
-        bucket=StoreBuckets(Database(url), tasks).of("boutique"),
+        bucket=StoreBuckets(Database(url, durable=False), tasks).of("boutique"),
     )
     began = float(start)
     at: list[float] = []

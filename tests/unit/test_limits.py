@@ -296,12 +296,12 @@ def test_a_clock_that_does_not_move_is_no_endless_loop() -> None:
 
 
 class _Counting:
-    """Notes how many requests are under way at once; each waits until so many are, or a moment has passed."""
+    """Notes how many requests are under way at once; each waits for one more than allowed, or a moment."""
 
-    def __init__(self, wait_for: int) -> None:
+    def __init__(self, allowed: int) -> None:
         self._lock = threading.Lock()
         self._full = threading.Event()
-        self._wait_for = wait_for
+        self._allowed = allowed
         self.now = self.most = self.sent = 0
 
     def send(self, request: HttpRequest, *, timeout: float, max_bytes: int) -> HttpResponse:
@@ -309,9 +309,9 @@ class _Counting:
             self.now += 1
             self.sent += 1
             self.most = max(self.most, self.now)
-            if self.now >= self._wait_for:
+            if self.now > self._allowed:
                 self._full.set()
-        self._full.wait(0.2)
+        self._full.wait(0.08)
         with self._lock:
             self.now -= 1
         return ok([])
@@ -334,12 +334,12 @@ def test_requests_under_way_never_exceed_the_limit_whatever_threads_do(allowed: 
         else:
             web.send_json("POST", URL, {})
 
-    threads = [threading.Thread(target=lambda: list(tasks.map_ordered(work, range(16), width=6))) for _ in range(3)]
+    threads = [threading.Thread(target=lambda: list(tasks.map_ordered(work, range(6), width=6))) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert transport.sent == 48
+    assert transport.sent == 18
     assert transport.most == allowed
 
 
@@ -403,7 +403,9 @@ def test_a_wrong_limit_is_named_with_its_line(installed: Callable[[str], Any], l
 def test_the_file_rules_over_the_connector(installed: Callable[[str], Any]) -> None:
     assert budget_of(installed("calls_per_minute = 90"), "boutique") == budget(90, 15)
     assert budget_of(installed("calls_per_minute = 0.5"), "boutique") == budget(0.5, 1)
-    assert gate_of(installed(""), "boutique", system_ports())._slots._initial_value == 4  # type: ignore[attr-defined]
+    plain = installed("pages_in_flight = 3")
+    own = max(3, plain.classes["boutique"].manifest.requests_in_flight)
+    assert gate_of(plain, "boutique", system_ports())._slots._initial_value == own  # type: ignore[attr-defined]
     given = installed("requests_in_flight = 2\npages_in_flight = 8")
     assert gate_of(given, "boutique", system_ports())._slots._initial_value == 2  # type: ignore[attr-defined]
 

@@ -43,6 +43,7 @@ __all__ = [
     "database_url",
     "gate_of",
     "home_of",
+    "hub_of",
     "mapping_folders",
     "open_hub",
     "open_installation",
@@ -244,9 +245,10 @@ def open_installation(
         before = upgrade(url)
         if before is None and log is not None:
             log("The database was created.")
-        database, limits = Database(url), Database(url)
+        # A lease that is lost with the machine costs a second's calls at most.
+        database, limits = Database(url), Database(url, durable=False)
         try:
-            yield _hub(installation, real, database, StoreBuckets(limits, real.tasks), connectors)
+            yield hub_of(installation, real, database, StoreBuckets(limits, real.tasks), connectors)
         finally:
             database.close()
             limits.close()
@@ -268,13 +270,14 @@ def database_url(home: Path, log: Callable[[str], None] | None = None) -> Iterat
         yield server.url("comptoir")
 
 
-def _hub(
+def hub_of(
     installation: Installation,
     ports: Ports,
     database: Database,
     buckets: StoreBuckets,
     connectors: Callable[[str], Connector] | None,
 ) -> Hub:
+    """The hub of an installation on these ports and this database, which the caller closes."""
     settings = installation.settings
     company = company_of(installation)
     opened: dict[str, Connector] = {}

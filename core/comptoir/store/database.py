@@ -86,10 +86,14 @@ def _signed(value: int) -> int:
 
 
 class Database:
-    """Comptoir's database by URL; one open connection, made when it is first used."""
+    """Comptoir's database by URL; one open connection, made when it is first used.
 
-    def __init__(self, url: str) -> None:
+    `durable=False` is for what may be lost with the machine: a commit does not wait for the disk.
+    """
+
+    def __init__(self, url: str, *, durable: bool = True) -> None:
         self._url = plain_url(url)
+        self._durable = durable
         self._connection: psycopg.Connection[Row] | None = None
         self._reading: psycopg.Connection[Row] | None = None
 
@@ -107,7 +111,10 @@ class Database:
 
     def _connect(self) -> psycopg.Connection[Row]:
         try:
-            return psycopg.connect(self._url, autocommit=True, application_name="comptoir")
+            connection = psycopg.connect(self._url, autocommit=True, application_name="comptoir")
+            if not self._durable:
+                connection.execute("set synchronous_commit = off")
+            return connection
         except psycopg.OperationalError as error:
             raise unavailable(error) from error
 
