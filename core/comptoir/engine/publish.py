@@ -8,6 +8,7 @@ outcome needs no look-up: after a pause the newest values are sent again (docs/a
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -331,7 +332,7 @@ class Publisher:
         with self._alone():
             sent = self._sent(connector)
             if self._entity is EntityName.STOCK:
-                # The next calls are made while the results of those before are stored.
+                # Further calls are made while the results of those before are stored.
                 for done in self._hub.ports.tasks.one_behind(self._finish, sent):
                     written += done
             else:
@@ -345,34 +346,57 @@ class Publisher:
         self._state |= {name: number for name, number in count.items() if name != "done"}
 
     def _sent(self, connector: Updates) -> Iterator[_Sent]:
-        """Windows of calls, carried out; ends with the error that stopped the target."""
-        width = max(1, self._link.manifest.requests_in_flight)
-        tasks = self._hub.ports.tasks
-        stopped: ComptoirError | None = None
-        while stopped is None:
-            with self._hub.database.errors():
-                # On the second connection: results of the window before are being stored on the first.
-                reader = self._hub.database.reader()
-                with reader.transaction():
-                    taken = Publications(reader).take(
-                        self._target, self._entity, limit=_CALL * width * 2, doubt_seconds=_DOUBT
-                    )
-                    payloads = self._payloads(reader, taken)
-            if not taken:
-                return
-            rows = {sending.external_id: sending for sending in taken}
-            changes = [
-                Change(sending.external_id, sending.parent_id, payloads[sending.external_id])
-                for sending in taken
-                if payloads.get(sending.external_id)
-            ]
-            calls = [tuple(call) for call in connector.calls(self._entity, changes)]
-            answers = list(tasks.map_ordered(lambda call: self._call(connector, call), calls, width=width))
-            stopped = next((a for a in answers if isinstance(a, ComptoirError) and _stops(a)), None)
-            yield _Sent(rows, calls, answers)
-        raise stopped
+        """Calls, carried out, in portions; ends with the error that stopped the target.
 
-    def _call(self, connector: Updates, call: Sequence[Change]) -> Sequence[ChangeResult] | ComptoirError:
+        The next rows are taken while calls are under way, so that the target is never waited for by all of us.
+        """
+        width = max(1, self._link.manifest.requests_in_flight)
+        stopped: list[ComptoirError] = []
+        under_way: deque[_Call] = deque()
+
+        def calls() -> Iterator[_Call]:
+            while not stopped:
+                rows, found = self._take(connector, _CALL * width * 2)
+                if not rows:
+                    return
+                for call in found:
+                    under_way.append(_Call(rows, call))
+                    yield under_way[-1]
+
+        def carry_out(call: _Call) -> _Answer:
+            # What was taken and not yet sent when the target stopped us is not sent: it is due again.
+            return stopped[0] if stopped else self._call(connector, call.changes)
+
+        done: list[tuple[_Call, _Answer]] = []
+        for answer in self._hub.ports.tasks.map_ordered(carry_out, calls(), width=width):
+            if isinstance(answer, ComptoirError) and _stops(answer):
+                stopped.append(answer)
+            done.append((under_way.popleft(), answer))
+            if len(done) >= width * 2:
+                yield _Sent(done)
+                done = []
+        if done:
+            yield _Sent(done)
+        if stopped:
+            raise stopped[0]
+
+    def _take(self, connector: Updates, limit: int) -> tuple[dict[str, Sending], list[tuple[Change, ...]]]:
+        """Rows that are due, and the calls that write them."""
+        with self._hub.database.errors():
+            # On the second connection: results of the calls before are being stored on the first.
+            reader = self._hub.database.reader()
+            with reader.transaction():
+                taken = Publications(reader).take(self._target, self._entity, limit=limit, doubt_seconds=_DOUBT)
+                payloads = self._payloads(reader, taken)
+        changes = [
+            Change(sending.external_id, sending.parent_id, payloads[sending.external_id])
+            for sending in taken
+            if payloads.get(sending.external_id)
+        ]
+        calls = [tuple(call) for call in connector.calls(self._entity, changes)]
+        return {sending.external_id: sending for sending in taken}, calls
+
+    def _call(self, connector: Updates, call: Sequence[Change]) -> _Answer:
         try:
             return connector.update(self._entity, call)
         except ComptoirError as error:
@@ -396,7 +420,7 @@ class Publisher:
         return payloads
 
     def _finish(self, sent: _Sent) -> list[str]:
-        """Stores what became of a window of calls; the external ids that were written."""
+        """Stores what became of some calls; the external ids that were written."""
         settled: list[Settled] = []
         log: list[Written] = []
         gone: list[str] = []
@@ -404,10 +428,11 @@ class Publisher:
         back: list[tuple[list[str], ComptoirError]] = []
         unsure = 0
         now = self._clock.now()
-        for call, answer in zip(sent.calls, sent.answers, strict=True):
-            by_id = {change.external_id: change for change in call}
+        taken = sent.rows
+        for call, answer in sent.done:
+            by_id = {change.external_id: change for change in call.changes}
             if isinstance(answer, RecordRejected):
-                refused += [(sent.rows[key], answer.message, None) for key in by_id]
+                refused += [(taken[key], answer.message, None) for key in by_id]
                 continue
             if isinstance(answer, ComptoirError):
                 if isinstance(answer, OutcomeUnknown):
@@ -419,7 +444,7 @@ class Publisher:
                 change = by_id.pop(result.external_id, None)
                 if change is None:
                     continue
-                sending = sent.rows[result.external_id]
+                sending = taken[result.external_id]
                 if result.outcome == "gone":
                     gone.append(result.external_id)
                 elif result.outcome == "rejected":
@@ -459,9 +484,9 @@ class Publisher:
                 wait = (error.retry_after or 60.0) if isinstance(error, RateLimited) else 0.0
                 rows.put_back(self._target, self._entity, ids, wait=wait, reason=error.message)
             done = [s.external_id for s in settled if s.state == "done"]
-            self._resolve(session, [sent.rows[key] for key in done])
+            self._resolve(session, [taken[key] for key in done])
             if self._both_ways:
-                self._stamp(session, [sent.rows[key] for key in done])
+                self._stamp(session, [taken[key] for key in done])
         counts = self._report.entities[self._entity]
         counts.delivered += len(done)
         counts.rejected += len(refused)
@@ -626,13 +651,27 @@ class Publisher:
                 self._hub.database.session().unlock(lock)
 
 
+_Answer = Sequence[ChangeResult] | ComptoirError
+
+
 @dataclass(frozen=True, slots=True)
-class _Sent:
-    """A window of calls with their answers."""
+class _Call:
+    """One call, and the rows that it was taken with."""
 
     rows: Mapping[str, Sending]
-    calls: Sequence[Sequence[Change]]
-    answers: Sequence[Sequence[ChangeResult] | ComptoirError]
+    changes: Sequence[Change]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """Calls with their answers."""
+
+    done: Sequence[tuple[_Call, _Answer]]
+
+    @property
+    def rows(self) -> dict[str, Sending]:
+        """What was sent."""
+        return {c.external_id: call.rows[c.external_id] for call, _ in self.done for c in call.changes}
 
 
 def _stops(error: ComptoirError) -> bool:

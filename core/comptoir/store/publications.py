@@ -200,7 +200,7 @@ class Publications:
                 "everything": not only, "only": list(only),
             },
         )  # fmt: skip
-        return (Offer(*row[:11], _parsed(row[11]), _parsed(row[12]), row[13]) for row in rows)
+        return (Offer(*(*row[:11], _parsed(row[11]), _parsed(row[12]), row[13])) for row in rows)
 
     def put(self, rows: Sequence[Publication], at: datetime) -> None:
         """Stores rows, replacing what was decided before; one whose outcome is unknown keeps waiting for its time."""
@@ -212,8 +212,8 @@ class Publications:
                     "rows": _json(
                         [
                             (
-                                r.external_id, r.parent_id, r.record_id, r.target_id, r.label, r.wanted, r.known, r.keys,
-                                r.source_rev, r.target_rev, r.state, r.reason,
+                                r.external_id, r.parent_id, r.record_id, r.target_id, r.label, r.wanted, r.known,
+                                r.keys, r.source_rev, r.target_rev, r.state, r.reason,
                             )
                             for r in group
                         ]
@@ -236,11 +236,14 @@ class Publications:
             "due_at = comptoir_now() + make_interval(secs => %(doubt)s), known = p.known - p.keys "
             "from picked where p.target = picked.target and p.entity = picked.entity "
             "and p.external_id = picked.external_id "
-            "returning p.external_id, p.parent_id, p.source, p.record_id, p.target_id, p.label, p.keys, p.wanted::text, "
-            "picked.known::text",
+            "returning p.external_id, p.parent_id, p.source, p.record_id, p.target_id, p.label, p.keys, "
+            "p.wanted::text, picked.known::text",
             {"target": target, "entity": entity.value, "limit": limit, "doubt": doubt_seconds},
         )
-        return [Sending(*row[:6], tuple(row[6]), _parsed(row[7]), _parsed(row[8])) for row in rows]
+        return [
+            Sending(row[0], row[1], row[2], row[3], row[4], row[5], tuple(row[6]), _parsed(row[7]), _parsed(row[8]))
+            for row in rows
+        ]
 
     def settle(self, target: str, entity: EntityName, rows: Sequence[Settled], at: datetime) -> None:
         """Ends what was sent: done (nothing is left to send) or refused (a person must look)."""
