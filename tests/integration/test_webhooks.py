@@ -793,6 +793,26 @@ def test_a_webhook_that_was_switched_off_is_repaired_within_one_run(
 
 
 @pytest.mark.failure_mode(21)
+def test_webhooks_that_came_before_do_not_hide_that_none_comes_any_more(
+    merchant: HookedMerchant, shop: WooCommerceSandbox
+) -> None:
+    order(shop)
+    deliver(merchant)
+    assert merchant.run(mode="inbox").main.changed == 1
+    asked = reads(shop, "/webhooks")
+    merchant.run()
+    assert reads(shop, "/webhooks") == asked, "what was announced is no reason to look"
+    for _ in range(7):
+        order(shop)
+        for request in shop.webhooks.pending_deliveries():
+            shop.webhooks.answered(request, None)
+    assert merchant.run().main.changed == 7
+    report = merchant.run()
+    assert {hook.status for hook in shop.webhooks.hooks.values()} == {"active"}
+    assert sum("is disabled; mended" in note for note in report.notes) == 2
+
+
+@pytest.mark.failure_mode(21)
 def test_what_cannot_be_repaired_is_said_by_every_run_and_asked_for_once_an_hour(merchant: HookedMerchant) -> None:
     shop = merchant.shops["boutique"]
     shop.writable = False

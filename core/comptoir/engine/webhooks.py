@@ -93,7 +93,11 @@ def _ensure(hub: Hub, link: Link, wanted: list[EntityName], url: str) -> list[st
     known = last.position or {}
     same = {name: known.get(name) for name in for_what} == for_what
     if same and last.watermark is not None and last.watermark <= now < last.watermark + _EVERY:
-        routes = [route.name for route in hub.routes.values() if link.name in route.sources]
+        routes = [
+            route.name
+            for route in hub.routes.values()
+            if link.name in route.sources or (route.from_hub and link.posts_by_hub)
+        ]
         with hub.database.errors():
             silent = Inbox(hub.database.session()).unannounced(link.name, routes, last.watermark)
         if not silent:

@@ -143,12 +143,14 @@ class Inbox:
         return {row[0]: row[1] for row in rows}
 
     def unannounced(self, connection: str, routes: Sequence[str], since: datetime) -> bool:
-        """Whether runs of these routes have found changes since then although no webhook of the connection came."""
+        """Whether a run of these routes has found changes since then although it took no webhook of the connection
+        and none came after it had begun.
+        """
         row = self._session.row(
             "select exists (select 1 from run where route = any(%s) and started_at > %s "
-            "and (counts ->> 'changed')::int > 0) "
-            "and not exists (select 1 from inbox where connection = %s and received_at > %s)",
-            (list(routes), since, connection, since),
+            "and (counts ->> 'changed')::int > 0 and not exists (select 1 from inbox where connection = %s "
+            "and (run_id = run.id or received_at > run.started_at)))",
+            (list(routes), since, connection),
         )
         return bool(row and row[0])
 
