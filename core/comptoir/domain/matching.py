@@ -69,16 +69,19 @@ def fold(text: str | None) -> str:
     """Text for comparison: case, accents, spaces at the ends and repeated spaces do not count."""
     if not text:
         return ""
-    plain = unicodedata.normalize("NFKD", text)
-    return " ".join("".join(c for c in plain if not unicodedata.combining(c)).casefold().split())
+    if not text.isascii():
+        plain = unicodedata.normalize("NFKD", text)
+        text = "".join(c for c in plain if not unicodedata.combining(c))
+    return " ".join(text.casefold().split())
 
 
 def _squeezed(text: str | None) -> str:
-    return "".join(c for c in fold(text) if c.isalnum())
+    folded = fold(text)
+    return folded if folded.isalnum() else "".join(filter(str.isalnum, folded))
 
 
-def _set(*values: str | None) -> frozenset[str]:
-    return frozenset(v for v in values if v)
+def _set(value: str | None) -> frozenset[str]:
+    return frozenset((value,)) if value else frozenset()
 
 
 def item_keys(record: Hashable, sku: str | None, gtins: Iterable[str], written: Iterable[str] = ()) -> Keys:
@@ -159,13 +162,13 @@ def _candidates(
     kinds: Sequence[str],
     rejected: frozenset[tuple[Hashable, Hashable]],
 ) -> list[Candidate]:
-    shared: dict[int, set[str]] = defaultdict(set)
+    shared: dict[int, set[str]] = {}
     for kind in kinds:
         for value in source.values.get(kind, ()):
             positions = index.get((kind, value), ())
             if len(positions) <= _TOO_COMMON:
                 for position in positions:
-                    shared[position].add(kind)
+                    shared.setdefault(position, set()).add(kind)
     candidates = []
     for position, evidence in shared.items():
         target = targets[position]
@@ -175,20 +178,25 @@ def _candidates(
             evidence.discard("sku_alike")
         if evidence <= _ALONE_IS_NO_CANDIDATE:
             continue
-        score = min(sum(_WEIGHTS[kind] for kind in evidence), 1.0)
+        score = min(sum(map(_WEIGHTS.__getitem__, evidence)), 1.0)
         against = {
             kind
-            for kind in source.unlike & target.unlike
-            if kind in kinds
+            for kind in source.unlike
+            if kind in target.unlike
+            and kind in kinds
             and kind in source.values
             and kind in target.values
-            and not source.values[kind] & target.values[kind]
+            and source.values[kind].isdisjoint(target.values[kind])
         }
         if against and "written" not in evidence:
             score = min(score, 0.6)
-        marks = sorted(evidence) + [f"other_{kind}" for kind in sorted(against)]
+        marks = sorted(evidence)
+        if against:
+            marks += [f"other_{kind}" for kind in sorted(against)]
         candidates.append(Candidate(target.id, round(score, 2), tuple(marks)))
-    return sorted(candidates, key=lambda c: (-c.score, str(c.target)))
+    if len(candidates) > 1:
+        candidates.sort(key=lambda c: (-c.score, str(c.target)))
+    return candidates
 
 
 def _decide(source: Keys, candidates: list[Candidate], claims: Mapping[Hashable, int]) -> Proposal:

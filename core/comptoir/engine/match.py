@@ -58,6 +58,8 @@ def match_records(hub: Hub, route: Route, entity: EntityName, source: str, targe
                 )
         for start in range(0, len(linked), _BATCH):
             links.link(linked[start : start + _BATCH], now)
+        if len(linked) >= _BATCH:
+            links.took_many()
         if reviewed:
             links.suggest(suggested, reviewed, target, now)
         for start in range(0, len(none), _BATCH):
