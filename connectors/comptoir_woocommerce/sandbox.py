@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import http.client
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -45,12 +46,14 @@ __all__ = [
     "WebhookRequestOut",
     "WooCommerceSandbox",
     "WriteEntry",
+    "change",
     "main",
     "sales",
     "scripted_day",
     "send_webhooks",
     "sending_webhooks",
     "serve",
+    "shown",
 ]
 
 
@@ -92,6 +95,27 @@ def sales(shop: WooCommerceSandbox) -> Sequence[Sale]:
     """Every order with its refunds, as the shop itself shows them; also while the shop is served."""
     with _lock(shop):
         return facts.sales(shop)
+
+
+def change(shop: WooCommerceSandbox, method: str, path: str, body: dict[str, Any]) -> Any:
+    """What the merchant does in his own shop, also while it is served: `change(shop, "PUT", "products/12", {...})`.
+
+    The record as it is then. It is no request, so it is not in `shop.written`. LookupError for an unknown path.
+    """
+    with _lock(shop):
+        handler = shop.writes.find(method, path.split("/"))
+        if handler is None:
+            raise LookupError(f"{method} {path}")
+        _, answer = handler(body, {})
+        shop.revision += 1
+        return answer
+
+
+def shown(shop: WooCommerceSandbox, kind: str, number: int) -> dict[str, Any]:
+    """A record of `products` (a variation too) or `customers` as the shop shows it now, also while it is served."""
+    with _lock(shop):
+        found: dict[str, Any] = json.loads(json.dumps(shop.record(kind, number).show(shop.show)))
+        return found
 
 
 def _alone(shop: WooCommerceSandbox, step: Step) -> Callable[[], str]:

@@ -32,7 +32,7 @@ from comptoir.errors import ComptoirError, TransientError
 from comptoir.store.embedded import EmbeddedServer
 from comptoir.store.probe import alembic_revision
 
-__all__ = ["AirflowRuntime"]
+__all__ = ["AirflowRuntime", "free_port"]
 
 #: The DAG file that is shipped with the package.
 DAGS: Final = Path(__file__).with_name("dags")
@@ -223,7 +223,7 @@ class AirflowRuntime:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = self._only_one()
         if self.port == 0:
-            self.port = _free_port()
+            self.port = free_port()
         elif not _is_free(self.port):
             raise ComptoirError(
                 f"Port {self.port} is in use by another program.", hint="Choose another one, or 0 for any."
@@ -420,7 +420,8 @@ def _write_private(path: Path, content: dict[str, Any]) -> None:
     fresh.replace(path)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody uses at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -12,6 +12,7 @@ from comptoir.cli.connections import connection_app
 from comptoir.cli.gateway import gateway, webhooks
 from comptoir.cli.links import match_app, plan
 from comptoir.cli.output import print_json, say, table
+from comptoir.cli.simulate import simulate
 from comptoir.cli.state import STATE, JsonFlag
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ db_app = typer.Typer(help="Comptoir's database.", no_args_is_help=True)
 app.add_typer(match_app, name="match")
 app.add_typer(connection_app, name="connection")
 app.command("plan")(plan)
+app.command("simulate")(simulate)
 app.command("gateway")(gateway)
 app.command("webhooks")(webhooks)
 app.add_typer(quarantine_app, name="quarantine")
@@ -488,6 +490,9 @@ def demo(
     headless: Annotated[
         bool, typer.Option("--headless", help="Run the scripted day, print the summary, exit.")
     ] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="With --headless: 100 orders in each measured series instead of 20.")
+    ] = False,
     folder: Annotated[Path | None, typer.Option(help="Where it keeps its data; a temporary folder by default.")] = None,
 ) -> None:
     """A merchant in a box: shops, back office, Airflow and a scripted day."""
@@ -497,6 +502,8 @@ def demo(
     arguments = [sys.executable, "-m", "comptoir.airflow.demo"]
     if headless:
         arguments.append("--headless")
+    if measure:
+        arguments.append("--measure")
     if folder is not None:
         arguments += ["--folder", str(folder)]
     # Airflow lives in its own layer, which the command line does not import.
