@@ -117,6 +117,8 @@ def test_an_email_changed_in_the_back_office_is_one_write_and_no_echo(people: _P
     people.office.export()
     linked = people.run("customers_back")
     assert linked.matched["gesco -> boutique"]["linked"] == 1
+    # The link holds both ways: the one that was made there does not wait for a match any more.
+    assert list_links(people.merchant.config, target=None, limit=10) == []
     assert people.writes() == []  # how the two stood when they were linked is nobody's change
 
     before = people.shown(made)

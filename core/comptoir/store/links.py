@@ -84,6 +84,8 @@ class Links:
     def link(self, rows: Sequence[Row], at: datetime) -> None:
         """Links by rule: (id, entity, source, source_id, target, target_id, evidence, score)."""
         self._replace_open([row[3] for row in rows], rows[0][4] if rows else "")
+        # A link holds in both directions: what waited in the other one waits no longer.
+        self._replace_open([row[5] for row in rows], rows[0][2] if rows else "")
         self._session.copy(
             "record_link",
             "id, entity, source, source_id, target, target_id, evidence, score, state, decided_by, created_at, "
@@ -144,6 +146,8 @@ class Links:
             (by, at, link.id),
         )
         self._replace_open([link.source_id], link.target)
+        if link.target_id is not None:
+            self._replace_open([link.target_id], link.source)
 
     def reject(self, link: LinkRow, by: str, at: datetime) -> None:
         """A person says that two records are not the same; a link that stood is undone."""
@@ -155,6 +159,7 @@ class Links:
     def connect(self, row: Row, at: datetime) -> None:
         """A person links two records that nothing proposed: (id, entity, source, source_id, target, target_id, by)."""
         self._replace_open([row[3]], row[4])
+        self._replace_open([row[5]], row[2])
         self._session.execute(
             "insert into record_link (id, entity, source, source_id, target, target_id, decided_by, state, score, "
             "evidence, created_at, decided_at) values (%s, %s, %s, %s, %s, %s, %s, 'linked', 1, '{by hand}', %s, %s) "
