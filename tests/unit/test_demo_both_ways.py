@@ -14,13 +14,13 @@ import pytest
 from comptoir.airflow import demo_measure
 from comptoir.airflow.demo_checks import Check
 from comptoir.airflow.demo_measure import WAYS, Figures, Measure, Way, percentile
-from comptoir.airflow.demo_office import ARTICLE, OTHER, SOLD, SOLD_UNITS, BothWays
+from comptoir.airflow.demo_office import ARTICLE, COUNTED, OTHER, SOLD, SOLD_UNITS, BothWays
 from comptoir.airflow.demo_store import Passage
 from comptoir.airflow.demo_story import OFFICE, SHOP, Merchant
 
 from tests.support.merchant import request_json
 
-CODES = {3: "BOUC3", 4: "BOUC4"}
+CODES = {3: "BOUC3", 4: "BOUC4", 6: "BOUC6"}
 
 
 class FakeStore:
@@ -155,6 +155,18 @@ def test_one_wrong_thing_is_found(world: World, sabotage: Any, named: str) -> No
     world.do_everything()
     sabotage(world)
     assert any(name.startswith(named) for name in world.failed()), world.checks()
+
+
+def test_what_happens_without_webhooks_is_waited_for(world: World) -> None:
+    assert world.both.lacking_unseen() == ["it has not happened"]
+    world.both.happen_unseen()
+    assert len(world.both.lacking_unseen()) == 2
+    number = world.product(OTHER, COUNTED)
+    shown = world.merchant.shown(OTHER, "products", number)["stock_quantity"]
+    world.write(OTHER, f"/products/20/variations/{number}", stock_quantity=shown - SOLD_UNITS)
+    assert world.both.lacking_unseen() == ["the new address in EBP"]
+    world.merchant.desks[OFFICE].books.customers["BOUC6"]["Client - Ville (facturation)"] = "DIJON"
+    assert world.both.lacking_unseen() == []
 
 
 def test_an_article_that_was_made_unasked_ends_the_demo(world: World) -> None:

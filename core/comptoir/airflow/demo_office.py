@@ -29,7 +29,7 @@ SOLD_UNITS: Final = 3
 OTHER: Final = "atelier"
 
 #: The customers of the first shop whose data somebody changes: in EBP, and in the shop.
-_MAILED, _MOVED = 3, 4
+_MAILED, _MOVED, _MOVED_UNSEEN = 3, 4, 6
 _CARD_MAIL: Final = "Client - E-mail (facturation)"
 _CARD_CITY: Final = "Client - Ville (facturation)"
 _CARD_CODE: Final = "Client - Code (tiers)"
@@ -70,6 +70,7 @@ class BothWays:
         self._made: Sequence[int] = ()
         self._sold: tuple[str, int, datetime] | None = None
         self._decided = False
+        self._unseen: tuple[str, int] | None = None
 
     # -- what happens --------------------------------------------------------------------------------------------
 
@@ -78,14 +79,14 @@ class BothWays:
         merchant = self._merchant
         self._moved_code, self._mailed_code = self._card(_MOVED), self._card(_MAILED)
         self._cards_before = self._card_imports()
-        yield self._price()
-        yield self._code()
-        merchant.catalogue.set_stock(COUNTED, merchant.catalogue.items[COUNTED].real["Principal"] - 50)
-        yield Happened(OFFICE, "stock", "fifty pieces fewer were counted", "Inventaire : 50 de moins", COUNTED)
         self._made = merchant.products(SHOP) + merchant.products(OTHER)
         gross = Decimal("14.50")
         merchant.catalogue.add(ARTICLE, "BOL EN GRÈS", net_of(gross, RATES[""]), gross, RATES[""], stock=Decimal(40))
         yield Happened(OFFICE, "article", "a new article that no shop has", "Nouvel article", ARTICLE)
+        yield self._price()
+        yield self._code()
+        merchant.catalogue.set_stock(COUNTED, merchant.catalogue.items[COUNTED].real["Principal"] - 50)
+        yield Happened(OFFICE, "stock", "fifty pieces fewer were counted", "Inventaire : 50 de moins", COUNTED)
         yield self._mail()
         change = {"billing": {"address_1": "3 place du Marché", "postcode": "69002", "city": "Lyon"}}
         merchant.change(SHOP, "PUT", f"customers/{_MOVED}", change)
@@ -96,6 +97,26 @@ class BothWays:
         order = merchant.sell(SHOP, SOLD, SOLD_UNITS)
         self._sold = (order, shown, begun)
         yield Happened(SHOP, "sale", f"three {SOLD} are sold, which the other shop shows too", "Vente", order)
+
+    def happen_unseen(self) -> None:
+        """While no webhook comes through: a customer of the first shop moves house, and something is sold there."""
+        merchant = self._merchant
+        shown = int(self._offered(OTHER, COUNTED))
+        merchant.sell(SHOP, COUNTED, SOLD_UNITS)
+        merchant.change(SHOP, "PUT", f"customers/{_MOVED_UNSEEN}", {"billing": {"postcode": "21000", "city": "Dijon"}})
+        self._unseen = (self._card(_MOVED_UNSEEN), shown - SOLD_UNITS)
+
+    def lacking_unseen(self) -> list[str]:
+        """What of it has not arrived yet."""
+        if self._unseen is None:
+            return ["it has not happened"]
+        code, quantity = self._unseen
+        found = []
+        if self._card_of(code).get(_CARD_CITY, "").casefold() != "dijon":
+            found.append("the new address in EBP")
+        if self._offered(OTHER, COUNTED) != quantity:
+            found.append(f"the lower stock of {COUNTED} in {OTHER}")
+        return found
 
     def recount(self) -> Happened:
         """One more stock-taking in EBP: the day goes on."""
