@@ -246,8 +246,9 @@ class Publisher:
         cut = 0
         planned: list[Publication] = []
         mark = stock_mark(self._target)
-        with self._hub.database.transaction() as session:
-            marks = [] if self._just_written else Dirty(session).seen(mark)
+        if not self._just_written:
+            with self._hub.database.transaction() as session:
+                Dirty(session).remember(mark)
         reader = self._hub.database.reader()
         with self._hub.database.errors(), reader.transaction():
             offers = Publications(reader).offers(
@@ -276,7 +277,7 @@ class Publisher:
         if self._just_written:
             return
         with self._hub.database.transaction() as session:
-            Dirty(session).clear(mark, marks)
+            Dirty(session).clear(mark)
         if skipped:
             self._state["skipped"] = skipped
         if cut:

@@ -59,18 +59,24 @@ class Dirty:
         )
         return [row[0] for row in rows]
 
-    def seen(self, kind: str) -> list[Row]:
-        """The marks that stand now, for `clear` once what follows from them was computed."""
-        return self._session.rows("select record_id, marked_at from dirty where kind = %s", (kind,))
+    def remember(self, kind: str) -> None:
+        """Notes the marks that stand now, for `clear` on this connection once what follows from them was computed."""
+        self._session.execute(
+            "create temp table if not exists dirty_remembered (kind text, record_id uuid, marked_at timestamptz)"
+        )
+        self._session.execute("delete from dirty_remembered where kind = %s", (kind,))
+        self._session.execute(
+            "insert into dirty_remembered select kind, record_id, marked_at from dirty where kind = %s", (kind,)
+        )
 
-    def clear(self, kind: str, marks: Sequence[Row]) -> None:
-        """Removes these marks; one that was set anew meanwhile stays."""
-        if marks:
-            self._session.execute(
-                "delete from dirty where kind = %s and (record_id, marked_at) in "
-                "(select * from unnest(%s::uuid[], %s::timestamptz[]))",
-                (kind, [m[0] for m in marks], [m[1] for m in marks]),
-            )
+    def clear(self, kind: str) -> None:
+        """Removes the marks that were remembered; one that was set anew meanwhile stays."""
+        self._session.execute(
+            "delete from dirty d using dirty_remembered r where d.kind = %s and r.kind = d.kind "
+            "and r.record_id = d.record_id and r.marked_at = d.marked_at",
+            (kind,),
+        )
+        self._session.execute("delete from dirty_remembered where kind = %s", (kind,))
 
 
 class Journal:
