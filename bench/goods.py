@@ -33,6 +33,7 @@ from comptoir_woocommerce.sandbox import ServerClock, WooCommerceSandbox
 
 from bench.measure import REPOSITORY
 from bench.shop import KEY, SECRET, Server
+from bench.store import process_times
 
 __all__ = ["FIRST_ID", "KEY", "SECRET", "GoodsShop", "Served", "quantity", "running", "sku"]
 
@@ -116,8 +117,8 @@ class GoodsShop(WooCommerceSandbox):
             name = _name(_SAMPLE[1])
             sample = replace(product, id=_SAMPLE[0], name=name, sku=sku(_SAMPLE[1]), regular_price="123.45")
             self._template = _MOVING.split(orjson.dumps(sample.show(self.show)))
-        texts = (b"%d" % number, product.sku[-6:].encode(), product.regular_price.encode())
-        holes = (b"%d" % _SAMPLE[0], b"%d" % _SAMPLE[1], b"123.45")
+        texts = (str(number).encode(), product.sku[-6:].encode(), product.regular_price.encode())
+        holes = (str(_SAMPLE[0]).encode(), str(_SAMPLE[1]).encode(), b"123.45")
         parts = self._template
         for hole, text in zip(holes, texts, strict=True):
             parts = [part.replace(hole, text) for part in parts]
@@ -129,12 +130,13 @@ class GoodsShop(WooCommerceSandbox):
         product = self.products[number]
         local, gmt = self._times(product.modified)
         head, after_local, after_gmt, after_stock, tail = self._parts.get(number) or self._split(number)
-        status = product.stock_status.encode()
-        return b"".join((head, local, after_local, gmt, after_gmt, b"%d" % product.stock, after_stock, status, tail))
+        stock, status = str(product.stock).encode(), (product.stock_status or "").encode()
+        return b"".join((head, local, after_local, gmt, after_gmt, stock, after_stock, status, tail))
 
     def _times(self, moment: int) -> tuple[bytes, bytes]:
         if self._local[0] != moment:
-            self._local = (moment, self.show.local(moment).encode(), self.show.gmt(moment).encode())
+            local, gmt = self.show.local(moment) or "", self.show.gmt(moment) or ""
+            self._local = (moment, local.encode(), gmt.encode())
         return self._local[1:]
 
     # --- the faster ways --------------------------------------------------------------------------------------
@@ -240,8 +242,14 @@ class _Handler(BaseHTTPRequestHandler):
 class Served:
     """A running shop, as the bench sees it."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, pid: int) -> None:
         self.address = address
+        self._pid = pid
+
+    def cpu(self) -> float:
+        """CPU seconds of the shop until now."""
+        found = process_times(self._pid)
+        return found.own if found else 0.0
 
     def stock(self) -> list[int]:
         """The stock of every product, in order."""
@@ -292,7 +300,7 @@ def running(products: int, latency: float = 0.0) -> Iterator[Served]:
         address = process.stdout.readline().strip() if process.stdout else ""
         if not address:
             raise RuntimeError("the shop did not start")
-        yield Served(address)
+        yield Served(address, process.pid)
     finally:
         if process.stdin:
             process.stdin.close()

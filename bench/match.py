@@ -167,9 +167,9 @@ def _show(made: Catalogues, results: dict[str, _Found], costs: dict[str, Cost]) 
     unknowable = sum(made.here[n].kind == "only here" for n in wrong)
     goal(f"{len(wrong)} wrong links, {unknowable} of them by a SKU that means something else there (the others: 0)",
          len(wrong) == unknowable)  # fmt: skip
-    found = sum(truth[n] in {ours.links.get(n), *ours.review.get(n, ())} for n in truth)
-    goal(f"{found / len(truth):.2%} of what is the same is linked or to review (at least 99.9 %)",
-         found >= 0.999 * len(truth))  # fmt: skip
+    met = sum(truth[n] in {ours.links.get(n), *ours.review.get(n, ())} for n in truth)
+    goal(f"{met / len(truth):.2%} of what is the same is linked or to review (at least 99.9 %)",
+         met >= 0.999 * len(truth))  # fmt: skip
 
 
 def _kind(kind: str, made: Catalogues, found: _Found, truth: dict[int, int]) -> list[str]:

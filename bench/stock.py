@@ -69,8 +69,8 @@ class BackOffice:
         self.url = url
         self._served = served
         self._age = time.time() - 86_400
-        (folder / "comptoir.toml").write_text(_CONFIG, encoding="utf-8")
         (folder / "exchange" / "ebp" / "export").mkdir(parents=True)
+        (folder / "comptoir.toml").write_text(_CONFIG, encoding="utf-8")
 
     def export_items(self, count: int) -> None:
         """The items, as EBP's command line writes them."""
@@ -118,7 +118,7 @@ def run(options: Namespace) -> None:
         Server.running(Path(folder) / "server") as server,
     ):
         office = BackOffice(Path(folder), served, server.create())
-        bench = _Bench(office, served, count, latency)
+        bench = _Bench(office, served, server, count, latency)
         bench.link()
         for number in range(1, options.rounds + 1):
             bench.round(number)
@@ -129,9 +129,10 @@ def run(options: Namespace) -> None:
 class _Bench:
     """The measured steps; each checks what the shop shows and which requests it had."""
 
-    def __init__(self, office: BackOffice, served: Served, count: int, latency: float) -> None:
+    def __init__(self, office: BackOffice, served: Served, server: Server, count: int, latency: float) -> None:
         self._office = office
         self._served = served
+        self._server = server
         self._count = count
         self._latency = latency
         self._took: dict[str, list[Cost]] = {}
@@ -141,7 +142,7 @@ class _Bench:
         """Lands and links all items; one stock differs, so that a first write is behind us."""
         self._office.export_items(self._count)
         self._office.export_stock([self._wanted(n, 0) + (n == self._count - 1) for n in range(self._count)])
-        cost, report = self._office.comptoir("run", "stock")
+        cost, report = self._comptoir("run", "stock")
         if report["matched"] != {"gesco -> boutique": {"linked": self._count, "to review": 0, "without match": 0}}:
             raise Differs(f"not everything was linked: {report['matched']}")
         self._note("first run: both catalogues read, linked", cost)
@@ -169,10 +170,10 @@ class _Bench:
             [w + (n < _OPEN) for n, w in enumerate(wanted)]  # one of each of these is promised
         )
         self._served.requests()
-        planned, _ = self._office.comptoir("run", "stock", "--plan")
+        planned, _ = self._comptoir("run", "stock", "--plan")
         self._note("ours, read the file, compare", planned)
         self._calls("POST /wp-json/wc/v3/products/batch", 0)
-        sent, report = self._office.comptoir("deliver", "stock")
+        sent, report = self._comptoir("deliver", "stock")
         if report["delivered"] != self._count or report["rejected"]:
             raise Differs(f"{report['delivered']} delivered, {report['rejected']} rejected of {self._count}")
         self._note("ours, comptoir deliver", sent)
@@ -180,36 +181,48 @@ class _Bench:
         if self._served.stock() != wanted:
             raise Differs("the shop does not show the stock that was wanted")
 
+    def _comptoir(self, *arguments: str) -> tuple[Cost, dict[str, Any]]:
+        before = self._server.cpu(), self._served.cpu()
+        cost, report = self._office.comptoir(*arguments)
+        return self._with_others(cost, before), report
+
+    def _with_others(self, cost: Cost, before: tuple[float, float]) -> Cost:
+        """The same, with what PostgreSQL and the shop took for it."""
+        others = {"store": self._server.cpu() - before[0], "shop": self._served.cpu() - before[1]}
+        return Cost(cost.wall, cost.cpu, cost.rss, others)
+
     def _sequential(self) -> None:
         part = max(_CALL, self._count // 10)
         cost = self._push(part, 1)
         whole = self._count / part
-        self._note("sequential, requests (scaled)", Cost(cost.wall * whole, cost.cpu * whole, cost.rss))
+        others = {name: float(str(value)) * whole for name, value in cost.facts.items()}
+        self._note("sequential, requests (scaled)", Cost(cost.wall * whole, cost.cpu * whole, cost.rss, others))
 
     def _limit(self) -> None:
         self._note(f"{_IN_FLIGHT} threads, no store", self._push(self._count, _IN_FLIGHT))
 
     def _push(self, count: int, threads: int) -> Cost:
         # What the shop shows already: nothing is left for ours to find changed but the dates.
+        before = self._server.cpu(), self._served.cpu()
         cost, _ = run_child(
             [sys.executable, "-m", "bench.rivals.push", self._served.address, KEY, SECRET, str(count),
              str(self._version), str(threads)],
             env={"PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
         )  # fmt: skip
-        return cost
+        return self._with_others(cost, before)
 
     def again(self) -> None:
         """The echo of our own writes, then nothing new at all."""
-        echo, report = self._office.comptoir("run", "stock")
+        echo, report = self._comptoir("run", "stock")
         self._nothing_written(report)
         self._note("ours, echo of what was written", echo)
         self._served.quiet()
         for _ in range(3):
-            cost, report = self._office.comptoir("run", "stock")
+            cost, report = self._comptoir("run", "stock")
             self._nothing_written(report)
             self._note("ours, nothing changed", cost)
         self._office.export_stock([self._wanted(n, self._version) + (n < _OPEN) for n in range(self._count)])
-        cost, report = self._office.comptoir("run", "stock")
+        cost, report = self._comptoir("run", "stock")
         self._nothing_written(report)
         self._note("ours, the same stock in a new file", cost)
 
@@ -239,10 +252,16 @@ class _Bench:
         table(
             f"stock: {count:,} linked products, {_HISTORY:,} orders of history, {self._latency:g} ms a request, "
             f"median of {len(self._took['ours, comptoir deliver'])}, start-up included",
-            ["step", "items/s", "s", "CPU s per 100k", "peak MiB"],
+            ["step", "items/s", "s", "CPU s per 100k", "PostgreSQL's", "the shop's", "peak MiB"],
             [
-                [n, f"{count / c.wall:,.0f}", f"{c.wall:.2f}", f"{c.cpu / count * 100_000:.2f}", f"{c.rss:.0f}"]
-                for n, c in took.items()
+                [
+                    name,
+                    f"{count / c.wall:,.0f}",
+                    f"{c.wall:.2f}",
+                    *(f"{s / count * 100_000:.2f}" for s in (c.cpu, *(float(str(v)) for v in c.facts.values()))),
+                    f"{c.rss:.0f}",
+                ]
+                for name, c in took.items()
             ],
         )
         ours, limit = took["ours, comptoir deliver"], took[f"{_IN_FLIGHT} threads, no store"]
