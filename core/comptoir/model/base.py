@@ -9,9 +9,11 @@ from __future__ import annotations
 import enum
 import math
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any, get_args
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import (
     AfterValidator,
@@ -19,14 +21,15 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
     StringConstraints,
 )
-from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticKnownError, SchemaValidator, ValidationError, core_schema
 
 from comptoir.model.currencies import known_currency
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
 
 __all__ = [
     "Amount",
@@ -115,27 +118,34 @@ class Exact:
     decimal_places: int
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        bounded = SchemaValidator(self._bounded()).validate_python
-        # So many characters hold at most `decimal_places` behind "0." and no whole part that is too long.
-        short = min(self.decimal_places + 2, self.max_digits - self.decimal_places)
-
-        def check(value: Decimal) -> Decimal:
-            written = str(value)
-            if len(written) > short or "E" in written:
-                try:
-                    bounded(value)
-                except ValidationError as error:
-                    fault = error.errors(include_url=False)[0]
-                    raise PydanticKnownError(fault["type"], fault.get("ctx")) from None  # type: ignore[arg-type]
-            return value
-
-        return core_schema.no_info_after_validator_function(check, core_schema.decimal_schema())
+        return core_schema.no_info_after_validator_function(_within(self), core_schema.decimal_schema())
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return handler(self._bounded())
+        return handler(self.bounded())
 
-    def _bounded(self) -> CoreSchema:
+    def bounded(self) -> CoreSchema:
+        """What pydantic makes of the same bounds."""
         return core_schema.decimal_schema(max_digits=self.max_digits, decimal_places=self.decimal_places)
+
+
+@lru_cache(maxsize=64)
+def _within(bounds: Exact) -> Callable[[Decimal], Decimal]:
+    """The check of a finite Decimal against its bounds; its faults are pydantic's own."""
+    bounded = SchemaValidator(bounds.bounded()).validate_python
+    # So many characters hold at most `decimal_places` behind "0." and no whole part that is too long.
+    short = min(bounds.decimal_places + 2, bounds.max_digits - bounds.decimal_places)
+
+    def check(value: Decimal) -> Decimal:
+        written = str(value)
+        if len(written) > short or "E" in written:
+            try:
+                bounded(value)
+            except ValidationError as error:
+                fault = error.errors(include_url=False)[0]
+                raise PydanticKnownError(fault["type"], fault.get("ctx")) from None  # type: ignore[arg-type]
+        return value
+
+    return check
 
 
 #: Human text. Limits and charset belong to the target's capability, not to the model.
@@ -166,7 +176,10 @@ Instant = AwareDatetime
 class Canonical(BaseModel):
     """Base of all canonical models: immutable, closed (an unknown field is an error)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_enum_values=False, ser_json_inf_nan="constants")
+    # Built when first used: a run uses a handful of the models, and building all of them took a tenth of a second.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_enum_values=False, ser_json_inf_nan="constants", defer_build=True
+    )
 
 
 def privacy_of(model: type[BaseModel]) -> dict[str, Privacy]:
