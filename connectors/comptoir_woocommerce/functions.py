@@ -373,7 +373,8 @@ def vat_id(meta: Any) -> str | None:
 
 def siret(meta: Any) -> str | None:
     """The buyer's SIRET (14 digits), wherever a plugin put it."""
-    digits = re.sub(r"\D", "", _meta(meta, _SIRET_META_KEYS) or "")
+    found = _meta(meta, _SIRET_META_KEYS)
+    digits = re.sub(r"\D", "", found) if found else ""
     return digits if len(digits) == 14 else None
 
 
