@@ -28,8 +28,8 @@ _COLUMNS = {
 }
 #: Everything that has a meaning in some form of COPY, and what only looks so.
 _WORDS = [
-    "", " ", "\n", "\r", "\r\n", "\t", "\x1f", "\x1e", "\x1e\x1e", "\\", "\\N", "\\.", "\n\\.\n", "NULL", "null", '"', '""',
-    "'", ",", "a\x1fb\x1ec\nd\re", "Zoé 日本 \U0001f600", "{}", "a" * 100_000, "\x01", "\x7f", "\x0b\x0c",
+    "", " ", "\n", "\r", "\r\n", "\t", "\x1f", "\x1e", "\x1e\x1e", "\\", "\\N", "\\.", "\n\\.\n", "NULL", "null",
+    '"', '""', "'", ",", "a\x1fb\x1ec\nd\re", "Zoé 日本 \U0001f600", "{}", "a" * 100_000, "\x01", "\x7f", "\x0b\x0c",
 ]  # fmt: skip
 
 
