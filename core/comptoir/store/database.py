@@ -20,6 +20,8 @@ from comptoir.store.schema import plain_url, unavailable
 
 __all__ = ["Database", "Row", "Session"]
 
+#: Rows written as one text: it exists up to three times while it is sent.
+_COPIED_AT_ONCE = 200
 #: Types of a table's columns, by table and column.
 _Types = dict[str, dict[str, str]]
 
@@ -57,7 +59,8 @@ class Session:
         write = writer(tuple(map(self._column_types(table).__getitem__, columns.split(", "))))
         statement = f"copy {table} ({columns}) from stdin {OPTIONS}".encode()
         with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
-            copy.write(write(rows))
+            for start in range(0, len(rows), _COPIED_AT_ONCE):
+                copy.write(write(rows[start : start + _COPIED_AT_ONCE]))
 
     def _column_types(self, table: str) -> dict[str, str]:
         """What the database says of a table's columns; asked once."""
