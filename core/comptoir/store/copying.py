@@ -76,7 +76,9 @@ def _quoted(value: Any) -> Any:
 
 
 def array_literal(texts: Sequence[str]) -> str:
-    """What `text[]` reads; in a tenth of the time that the driver takes for a list."""
+    """What `text[]` reads. The driver can make it of a list as well, but more slowly: 0.33 against 0.20 ms for a query
+    with 500 ids.
+    """
     elements = ['"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts]
     return "{" + ",".join(elements) + "}"
 
