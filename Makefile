@@ -2,7 +2,7 @@
 # A machine needs Python 3.11 with its venv module, and make. The rest comes with `make setup`.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-headless test test-all check bench lock clean
+.PHONY: help setup demo demo-headless test test-all check failure-modes bench lock clean
 # The targets share one environment and one database folder.
 .NOTPARALLEL:
 
@@ -39,6 +39,9 @@ test-all: setup ## every test, the slow ones and those against peers too
 
 check: setup ## lint, format, strict types, architecture, ports, lock
 	@$(RUN) tools/check.py
+
+failure-modes: setup ## which tests hold which row of docs/failure-modes.md
+	@$(RUN) tools/failure_modes.py
 
 bench: setup ## benchmarks: ratios against plain loops, peers and the bare limit
 	@$(RUN) -m bench

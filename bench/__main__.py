@@ -11,7 +11,7 @@ import sys
 from bench.measure import Differs, say
 
 #: In the order in which they run; each is a module with `run(options)`.
-BENCHES = ("mapping", "imports", "orders", "resync", "memory")
+BENCHES = ("mapping", "imports", "orders", "resync", "match", "stock", "memory")
 
 
 def main() -> int:
@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(BENCHES)}; all when none is named")
     parser.add_argument("--rounds", type=int, default=3, help="measured rounds of each contender (3)")
     parser.add_argument("--orders", type=int, help="orders end to end (10,000; 40,000 with --large)")
+    parser.add_argument("--items", type=int, default=100_000, help="products of bench stock (100,000)")
     parser.add_argument("--large", action="store_true", help="40,000 orders, and memory at 100,000")
     parser.add_argument("--latency", type=float, default=0.0, help="milliseconds before each answer of the shop")
     parser.add_argument("--only", nargs="*", help="of bench orders: only these contenders beside ours")

@@ -22,7 +22,7 @@ from comptoir_woocommerce.sandbox import ServerClock, WooCommerceSandbox
 
 from bench.measure import REPOSITORY
 
-__all__ = ["KEY", "SECRET", "running"]
+__all__ = ["KEY", "SECRET", "Server", "running"]
 
 KEY = "ck_" + "1" * 40
 SECRET = "cs_" + "1" * 40
@@ -51,7 +51,9 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-class _Server(ThreadingHTTPServer):
+class Server(ThreadingHTTPServer):
+    """A thread for each connection."""
+
     daemon_threads = True
     request_queue_size = 64
 
@@ -68,7 +70,7 @@ def main() -> None:
     for slot in shop.orders.values():
         slot.order(keep=True).refunds.clear()
     handler = type("Handler", (_Handler,), {"shop": shop, "latency": chosen.latency / 1000})
-    server = _Server(("127.0.0.1", chosen.port), handler)
+    server = Server(("127.0.0.1", chosen.port), handler)
     shop.home = f"http://127.0.0.1:{server.server_address[1]}"
     shop.render_all()
     print(shop.home, flush=True)

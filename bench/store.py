@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import psycopg
 
 from comptoir.store import schema
 from comptoir.store.embedded import EmbeddedServer, remove
 
-__all__ = ["Server"]
+__all__ = ["Server", "Times", "process_times"]
 
 _TEMPLATE = "bench_template"
 
@@ -49,6 +51,15 @@ class Server:
         self._execute("checkpoint")
         return schema.plain_url(self._held.url(name))
 
+    def cpu(self) -> float:
+        """CPU seconds of the server until now: its own, of sessions that have ended, and of those that run."""
+        with psycopg.connect(self._admin, autocommit=True) as connection:
+            row = connection.execute("select split_part(pg_read_file('postmaster.pid'), e'\\n', 1)::int").fetchone()
+        postmaster = int(row[0]) if row else 0
+        found = [process for process in map(process_times, _processes()) if process is not None]
+        own = sum(p.own + p.ended for p in found if p.pid == postmaster)
+        return own + sum(p.own for p in found if p.parent == postmaster)
+
     def drop(self, url: str) -> None:
         """Takes a database away."""
         self._execute(f"drop database {_name(url)} with (force)")
@@ -56,6 +67,29 @@ class Server:
     def _execute(self, statement: str) -> None:
         with psycopg.connect(self._admin, autocommit=True) as connection:
             connection.execute(statement.encode())
+
+
+class Times(NamedTuple):
+    """What a process has taken: CPU seconds of its own, and of its children that have ended."""
+
+    pid: int
+    parent: int
+    own: float
+    ended: float
+
+
+def process_times(pid: int) -> Times | None:
+    """A process's times; None when it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return None
+    user, system, ended_user, ended_system = (int(field) / os.sysconf("SC_CLK_TCK") for field in fields[11:15])
+    return Times(pid, int(fields[1]), user + system, ended_user + ended_system)
+
+
+def _processes() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
 
 
 def _name(url: str) -> str:

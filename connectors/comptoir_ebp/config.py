@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
@@ -35,8 +35,8 @@ class EbpConfig(ConnectorConfig):
 
     `folder`: where files are handed over. A relative one starts at comptoir.toml and is made on first use; an absolute
     one must exist (a share that is not mounted is an error, not an empty folder). Below it stand `import/` (orders,
-    credit notes, customers), `compta/` (entries), `ack/` (what EBP or the operator reports back) and our own
-    `.comptoir/`.
+    credit notes, customers), `compta/` (entries), `ack/` (what EBP or the operator reports back), `export/` (what EBP
+    gives of items, stock and customers) and our own `.comptoir/`.
     """
 
     folder: Path
@@ -85,6 +85,24 @@ class EbpConfig(ConnectorConfig):
     credit_note_entity: Word = "SaleCreditNotes"
     customer_entity: Word = "Customers"
 
+    # Exports (gescom-interfaces §2.2): what EBP says of items, stock and customers
+    export_folder: Path = Field(default=Path("export"), description="Where EBP's exports are; relative: below `folder`")
+    captions: dict[Literal["item", "stock", "customer"], dict[str, str]] = Field(
+        default_factory=dict, description="Field -> the caption of its column in this folder's export format"
+    )
+    item_identity: str | None = Field(
+        default=None, min_length=1, description="Caption of a column that stays when an item's code changes"
+    )
+    customer_identity: str | None = Field(default=None, min_length=1, description="The same for customers")
+    reserved_from: Literal["booked", "ordered", "virtual", "none"] = Field(
+        default="booked", description="BookedQuantity, OrderedQuantity, RealStock less VirtualStock, or nothing"
+    )
+    decimal_sign: Literal[",", "."] = ","
+    weight_unit: Literal["kg", "g"] = "kg"
+    service_families: tuple[str, ...] = Field(default=(), description="Codes of families of services")
+    quiet_seconds: float = Field(default=3.0, ge=0, le=600, description="So long an export must have stayed the same")
+    max_file_bytes: int = Field(default=512_000_000, gt=0)
+
     # Reports
     ack_max_bytes: int = Field(default=20_000_000, gt=0)
     lock_wait_seconds: float = Field(default=30.0, ge=0)
@@ -106,6 +124,27 @@ class EbpConfig(ConnectorConfig):
             raise ValueError(f"unknown or unsuitable charset {value!r}; EBP reads cp1252") from None
         if value.lower().replace("-", "").startswith(("utf16", "utf32")):
             raise ValueError("EBP reads single-byte text; use cp1252")
+        return value
+
+    @field_validator("export_folder")
+    @classmethod
+    def _folder_of_its_own(cls, value: Path) -> Path:
+        if value.parts[:1] in ((), ("import",), ("compta",), ("ack",), (".comptoir",)):
+            raise ValueError(f"{str(value)!r} is used for something else; exports need a folder of their own")
+        return value
+
+    @field_validator("captions")
+    @classmethod
+    def _known_fields(cls, value: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+        from comptoir_ebp.captions import LAYOUTS
+
+        for name, renamed in value.items():
+            for field, caption in renamed.items():
+                if field not in LAYOUTS[name].fields:
+                    known = ", ".join(LAYOUTS[name].fields)
+                    raise ValueError(f"captions.{name}: there is no field {field!r}; known: {known}")
+                if not caption.strip():
+                    raise ValueError(f"captions.{name}.{field} is empty")
         return value
 
     @field_validator("payment_modes")

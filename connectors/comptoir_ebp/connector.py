@@ -1,5 +1,5 @@
-"""The EBP connector: hands documents, cards and entries over as files, exactly once; reads what EBP reports
-back.
+"""The EBP connector: hands documents, cards and entries over as files, exactly once; reads what EBP reports back and
+what it exports.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from comptoir.sdk import (
     ContractViolation,
     EntityName,
     Manifest,
+    Page,
     Probe,
+    PullRequest,
     PushBatch,
     PushOp,
     PushResult,
@@ -29,6 +31,7 @@ from comptoir.sdk import (
 from comptoir_ebp import credit_notes, customers, documents, entries, reports
 from comptoir_ebp.config import EbpConfig
 from comptoir_ebp.disk import Disk, storage_errors
+from comptoir_ebp.exports import Exports
 from comptoir_ebp.ledger import Handover, Known, Ledger, Output, Record, digest
 from comptoir_ebp.text import Remarks, words
 
@@ -50,7 +53,7 @@ class _Rendered:
 
 
 class EbpConnector:
-    """Orders, credit notes, customers and journal entries for one EBP folder.
+    """Orders, credit notes, customers and journal entries for one EBP folder; items, stock and customers from it.
 
     A pushed record is `written`: durable in a file that EBP has not read yet. `accepted` or rejected comes
     later through `acknowledgements`.
@@ -71,6 +74,7 @@ class EbpConnector:
             lock_wait=config.lock_wait_seconds,
             disk=disk,
         )
+        self._exports = Exports(self._folder, config, ctx)
         self._ack = self._folder / "ack"
         self._told: dict[str, str] = {}
 
@@ -93,7 +97,18 @@ class EbpConnector:
         default = self._config.default_customer
         detail = f"buyers without address: {default.code}" if default else "buyers without address: refused"
         items.append(CheckItem("default_customer", True, detail))
-        return CheckReport(items)
+        return CheckReport([*items, *self._exports.check()])
+
+    # -- pull ----------------------------------------------------------------------------------------------
+
+    def pull(self, request: PullRequest) -> Iterator[Page]:
+        """Items, stock levels or customers of EBP's newest export, when it is newer than `request.since`.
+
+        A full snapshot; every record is dated by its file. See `comptoir_ebp.exports`.
+        """
+        if request.entity not in self.manifest.entities or not self.manifest.entities[request.entity].pull:
+            raise ContractViolation(f"{self._ctx.connection}: EBP gives no {request.entity.value}")
+        return self._exports.pages(request)
 
     # -- push ----------------------------------------------------------------------------------------------
 

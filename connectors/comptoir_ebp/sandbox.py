@@ -3,19 +3,25 @@
 `EbpBooks` is the program: it imports the contents of files as EBP is documented to (gescom-interfaces §2.3,
 accounting-files §6 and §11) and shares no code with the writers, so that it can contradict them. It numbers documents
 itself (BC00001), keeps "Document importé n° X", recomputes their totals, does **not** notice that a document was
-imported before (no source says that EBP does), refuses unbalanced entries and lists what it refused.
+imported before (no source says that EBP does), refuses unbalanced entries and lists what it refused. An imported order
+books its items in the `catalogue`; `ship` and `cancel` are what happens to it later.
 
-`EbpSandbox` is the person at the desk: `step()` takes the waiting files away and drops the lists into `ack/`. No
-clock, no thread: whoever drives it calls `step()`.
+`EbpSandbox` is the person at the desk: `step()` takes the waiting files away and drops the lists into `ack/`,
+`export()` writes items, stock and customers into `export/`. No thread: whoever drives it calls them.
 """
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from pathlib import Path
 from typing import Literal
+
+from comptoir_ebp.catalogue import Catalogue, customers_file
 
 __all__ = ["BookEntry", "EbpBooks", "EbpSandbox", "SaleDocument", "UnreadableFile"]
 
@@ -34,6 +40,16 @@ _NEEDED = (
     f"{_L}Code article",
     f"{_L}Quantité",
 )
+_CARD = {
+    "name": "Client - Nom",
+    "address": "Client - Adresse 1 (facturation)",
+    "postcode": "Client - Code postal (facturation)",
+    "city": "Client - Ville (facturation)",
+    "country": "Client - Code Pays (facturation)",
+    "email": "Client - E-mail (facturation)",
+    "phone": "Client - Téléphone fixe (facturation)",
+    "mailing": "Client - Accepte les e-mailings",
+}
 
 
 class UnreadableFile(Exception):
@@ -97,8 +113,10 @@ class EbpBooks:
         refuse: dict[str, str] | None = None,
         account_length: int = 10,
         with_auto_label: bool = True,
+        catalogue: Catalogue | None = None,
     ) -> None:
         self.items = items
+        self.catalogue = catalogue or Catalogue()
         self.customers_must_exist = customers_must_exist
         self.refuse = refuse or {}
         self.account_length = account_length
@@ -133,6 +151,26 @@ class EbpBooks:
         rows = [f"{_D}Numéro du document;{_D}Date;{_D}Référence"]
         rows += [f"{d.number};{d.date};{d.reference}" for d in self.documents]
         return ("\r\n".join(rows) + "\r\n").encode("cp1252")
+
+    def ship(self, number: str) -> None:
+        """The goods of an order, by EBP's own number, leave the storehouse."""
+        for code, quantity, _, _ in self._order(number).lines:
+            self.catalogue.ship(code, quantity)
+
+    def cancel(self, number: str) -> None:
+        """An order, by EBP's own number, keeps its goods no longer."""
+        for code, quantity, _, _ in self._order(number).lines:
+            self.catalogue.book(code, -quantity)
+
+    def change_customer(self, code: str, **cells: str) -> None:
+        """What a user changes on a customer's card: name, address, postcode, city, country, email, phone, mailing.
+
+        KeyError for a customer or a word that is not known; `mailing` is Oui, Non or empty.
+        """
+        self.customers[code].update({_CARD[word]: value for word, value in cells.items()})
+
+    def _order(self, number: str) -> SaleDocument:
+        return next(d for d in self.documents if d.number == number and d.kind == "BC")
 
     def balance(self, account: str) -> Decimal:
         """Debit less credit of an account over all entries."""
@@ -175,7 +213,7 @@ class EbpBooks:
             elif not re.fullmatch(r"[A-Z0-9]{1,20}", code) or not 0 < len(row["Client - Nom"]) <= 60:
                 outcome.refused.append((code, "code or name is too long or empty"))
             else:
-                self.customers[code] = row
+                self.customers[code] = self.customers.get(code, {}) | row
                 outcome.taken.append(code)
         return outcome
 
@@ -195,8 +233,11 @@ class EbpBooks:
             if reason:
                 outcome.refused.append((number, reason))
             else:
-                self.documents.append(self._document(rows, kind))
+                document = self._document(rows, kind)
+                self.documents.append(document)
                 outcome.taken.append(number)
+                for code, quantity, _, _ in document.lines if kind == "BC" else ():
+                    self.catalogue.book(code, quantity)
         return outcome
 
     def _objection(self, rows: list[dict[str, str]], kind: str) -> str | None:
@@ -252,7 +293,7 @@ class EbpBooks:
         number = head[f"{_D}Numéro du document"]
         control = head.get(f"{_D}Total TTC")
         count = sum(1 for d in self.documents if d.kind == kind) + 1
-        self.customers.setdefault(head[f"{_D}Code client"], {"Client - Nom": head[f"{_D}Nom du client"]})
+        self.customers.setdefault(head[f"{_D}Code client"], _card(head))
         return SaleDocument(
             number=f"{kind}{count:05d}",
             kind=kind,
@@ -319,17 +360,25 @@ class EbpSandbox:
     """The operator: takes files out of the hand-over folder, imports them, drops what EBP says into `ack/`.
 
     `takes`: what he does with an imported file: `move` it to `taken/`, `rename` it to .BAK, or `delete` it. A file
-    that EBP cannot read is moved to `refused/` and noted in `unreadable`.
+    that EBP cannot read is moved to `refused/` and noted in `unreadable`. `now` dates the exports; without it they have
+    the time of the disk.
     """
 
     def __init__(
-        self, folder: Path, *, books: EbpBooks | None = None, takes: Literal["move", "rename", "delete"] = "move"
+        self,
+        folder: Path,
+        *,
+        books: EbpBooks | None = None,
+        takes: Literal["move", "rename", "delete"] = "move",
+        now: Callable[[], datetime] | None = None,
     ) -> None:
         self.folder = folder
         self.books = books or EbpBooks()
         self.takes = takes
         self.unreadable: list[tuple[str, str]] = []
         self._lists = 0
+        self._now = now
+        self._last_export = 0
 
     def step(self, *, report: bool = True) -> list[str]:
         """Imports what is waiting now and returns the files' names; with `report`, EBP's lists appear in
@@ -351,6 +400,32 @@ class EbpSandbox:
         if report and (done or refused):
             self._report(refused)
         return done
+
+    def export(self, *, items: bool = True, stock: bool = True, customers: bool = True) -> list[str]:
+        """Writes what EBP holds into `export/`, each file whole at once and newer than the one before; their names."""
+        folder = self.folder / "export"
+        folder.mkdir(exist_ok=True)
+        catalogue = self.books.catalogue
+        files = {
+            "ARTICLES.csv": catalogue.items_file if items else None,
+            "STOCK.csv": catalogue.stock_file if stock else None,
+            "CLIENTS.csv": (lambda: customers_file(self.books.customers)) if customers else None,
+        }
+        written = []
+        newest = self._last_export
+        for name, make in files.items():
+            if make is not None:
+                part = folder / f".{name}"
+                part.write_bytes(make())
+                moment = part.stat().st_mtime_ns if self._now is None else int(self._now().timestamp() * 1e6) * 1000
+                # Two exports within a tick of the clock are two exports.
+                moment = max(moment, self._last_export + 1_000_000)
+                os.utime(part, ns=(moment, moment))
+                part.replace(folder / name)
+                newest = max(newest, moment)
+                written.append(name)
+        self._last_export = newest
+        return written
 
     def _waiting(self) -> list[Path]:
         order = ("CLIENTS", "COMMANDES", "AVOIRS", "COMPTES", "ECRITURES")
@@ -394,6 +469,12 @@ class EbpSandbox:
         part = path.with_name(f".{path.name}")
         part.write_bytes(data)
         part.rename(path)
+
+
+def _card(head: dict[str, str]) -> dict[str, str]:
+    """The customer's card that EBP makes of an order's header."""
+    billing = {c.replace(_D, "Client - "): v for c, v in head.items() if v and c.endswith("(facturation)")}
+    return {"Client - Nom": head[f"{_D}Nom du client"], **billing}
 
 
 def _number(text: str) -> Decimal:

@@ -11,7 +11,7 @@ signs lists and values with `%` wrongly. It serves as an oracle in the tests.
 |---|---|
 | 401 `Invalid timestamp.` | `AuthError` that names the difference of the two clocks |
 | 401 `Invalid nonce ...` | `TransientError`: somebody on the way sent the request twice |
-| other 401, 403 | `AuthError` with the shop's words |
+| other 401, 403 | `AuthError` with the shop's words; to a write: that the key must be allowed to write |
 | 404 `rest_no_route` | `ConfigError`: no WooCommerce REST API at that address |
 | 400 about the parameter `status` | `ConfigError`: the setting `statuses` |
 | 400 to another list request | `ContractViolation`: we asked for something that this shop does not know |
@@ -124,6 +124,14 @@ def translate(error: ComptoirError, *, clock: Clock, listing: bool) -> ComptoirE
             connection=who,
             code="repeated_request",
         )
+    elif isinstance(error, AuthError) and error.code == AuthError.code and not listing:
+        found = AuthError(
+            error.message,
+            hint="To write, the REST API key needs the permission Read/Write, and its user the right to edit products "
+            "and customers (WooCommerce > Settings > Advanced > REST API). A firewall before the shop may refuse too.",
+            connection=who,
+            code=error.code,
+        )
     elif code == "rest_no_route":
         found = ConfigError(
             error.message,
@@ -156,13 +164,14 @@ def _skew_words(ahead: float | None) -> str:
 
 
 class WooCommerceClient:
-    """Reads of one shop. Nothing here can write."""
+    """Reads and batch writes of one shop. May be used by several threads at once."""
 
     def __init__(self, config: WooCommerceConfig, ctx: ConnectorContext) -> None:
         self.access: ShopAccess = shop_access(ctx.credentials, ctx.connection)
         self._api = self.access.url + config.api_path
         self._root = self._api.rsplit("/wc/", 1)[0] + "/"
         self._clock = ctx.clock
+        self._connection = ctx.connection
         key, secret = self.access.key, self.access.secret
         token = base64.b64encode(f"{key}:{secret}".encode()).decode()
         self._http = ctx.http.with_signing(
@@ -174,6 +183,35 @@ class WooCommerceClient:
     def get(self, path: str, params: Mapping[str, str] | None = None) -> tuple[Any, Mapping[str, str]]:
         """Body and headers of one resource below the API's path. Lists of values are given joined by commas."""
         return self._get(self._api + path, params or {})
+
+    def get_one(self, path: str) -> tuple[Mapping[str, Any] | None, Mapping[str, str]]:
+        """One record and headers; None for one that the shop does not have (any more)."""
+        try:
+            body, headers = self._get(self._api + path, {})
+        except RecordRejected as error:
+            if error.remote.get("status") in ("404", "410"):
+                return None, {}
+            raise
+        if not isinstance(body, dict):
+            raise ContractViolation(
+                f"{self._connection}: {path} is one record, the shop gave {type(body).__name__}",
+                connection=self._connection,
+            )
+        return body, headers
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """The answer to one write, sent once. OutcomeUnknown when it may have been carried out without an answer.
+
+        RecordRejected when the shop refused the whole of it; `remote` holds its status and code.
+        """
+        try:
+            answer, _ = self._http.send_json("POST", self._api + path, body)
+        except ComptoirError as error:
+            found = translate(error, clock=self._clock, listing=False)
+            if found is error:
+                raise
+            raise found from None
+        return answer
 
     def get_root(self, params: Mapping[str, str] | None = None) -> tuple[Any, Mapping[str, str]]:
         """WordPress' own description of the site (name, time zone)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zoneinfo
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
@@ -48,6 +48,12 @@ class WooCommerceConfig(ConnectorConfig):
     )
     prices_include_tax: bool | None = Field(
         default=None, description="Whether catalogue prices include tax; asked of the shop when left out"
+    )
+    create_status: Literal["draft", "publish"] = Field(
+        default="draft", description="A product that the hub makes waits as a draft for a person, or is sold at once"
+    )
+    batch_size: int = Field(
+        default=100, ge=1, le=100, description="Records in one write; less when a plugin or the server allows less"
     )
     timeout: float = Field(default=60.0, ge=5, le=600, description="Seconds to wait for one answer")
 

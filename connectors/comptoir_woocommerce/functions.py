@@ -1,4 +1,4 @@
-"""Pure functions that the mappings in `mappings/woocommerce/` name. ValueError = this record waits for a person."""
+"""Pure functions that the `in` mappings in `mappings/woocommerce/` name. ValueError: the record waits for a person."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from comptoir.sdk import allocate, minor_units, round_money
+from comptoir_woocommerce.forms import amount, business_day, meta_text, number, words
+from comptoir_woocommerce.item_functions import ITEM_FUNCTIONS
 
 __all__ = ["FUNCTIONS", "VAT_META_KEYS", "tax_lines"]
 
@@ -28,6 +30,7 @@ VAT_META_KEYS = (
     "_eu_vat_number",
 )
 _SIRET_META_KEYS = ("_billing_siret", "billing_siret", "_siret", "siret")
+_SUBSCRIBED_KEY = "mailchimp_woocommerce_is_subscribed"
 #: Kept by WordPress for itself; changes at each visit and says nothing of the buyer.
 _OWN_META_KEYS = frozenset({"wc_last_active", "default_password_nag", "_download_permissions_granted"})
 
@@ -37,51 +40,9 @@ _EU = frozenset("AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MC MT 
 _FRENCH_OVERSEAS = frozenset({"GP", "MQ", "RE", "GF", "YT"})
 _RATE_CODE = re.compile(r"^(?P<country>[A-Z]{2})-.+-\d+$")
 _RATE_IN_CODE = re.compile(r"(?<![\d.,])(\d{1,2}(?:[.,]\d+)?)\s*%")
-#: Product types of the usual bundle plugins.
-_KIT_TYPES = frozenset({"bundle", "composite", "woosb", "yith_bundle"})
 _SMALLEST_SHARE = Decimal("1e-8")
 _PRICE_STEP = Decimal("1e-10")
 _ZERO = Decimal(0)
-
-
-def amount(value: Any) -> Decimal | None:
-    """An exact amount from WooCommerce's text (never from a float); None when it is empty."""
-    if value.__class__ is str:  # what WooCommerce sends, nearly always
-        return _exact(value) if value else None
-    if value is None:
-        return None
-    if isinstance(value, float | bool) or not isinstance(value, str | int | Decimal):
-        raise ValueError(f"{value!r} is no exact amount")
-    return _exact.__wrapped__(value)
-
-
-@functools.lru_cache(maxsize=4096)
-def _exact(value: Any) -> Decimal:
-    """The amount itself. Kept for texts: a shop's prices, taxes and zeros come again and again."""
-    try:
-        found = Decimal(value)
-    except InvalidOperation:
-        raise ValueError(f"{value!r} is no amount") from None
-    if not found.is_finite():
-        raise ValueError(f"{value!r} is no amount")
-    return found
-
-
-def _number(value: Any) -> Decimal | None:
-    """A rate or quantity, which WooCommerce writes as JSON number or text."""
-    return amount(repr(value) if isinstance(value, float) else value)
-
-
-def _words(value: Any) -> str:
-    return value.strip() if isinstance(value, str) else ""
-
-
-def _meta(entries: Any, keys: Sequence[str]) -> str | None:
-    """The first non-empty text stored under one of these keys."""
-    if not entries:
-        return None
-    found = {entry.get("key"): entry.get("value") for entry in entries if isinstance(entry, dict)}
-    return next((text for key in keys if (text := _words(found.get(key)))), None)
 
 
 # --- tax ------------------------------------------------------------------------------------------------------
@@ -113,12 +74,12 @@ def _untaxed_scheme(country: str, vat_id: str | None, company_country: str) -> t
 
 
 def _rate_of(rate: Mapping[str, Any]) -> Decimal:
-    percent = _number(rate.get("rate_percent"))
+    percent = number(rate.get("rate_percent"))
     if percent is not None:
         return percent
     # Shops before WooCommerce 3.7 do not write the percentage; the merchant's own label usually does.
     for name in ("label", "rate_code"):
-        if found := _RATE_IN_CODE.search(_words(rate.get(name))):
+        if found := _RATE_IN_CODE.search(words(rate.get(name))):
             return Decimal(found.group(1).replace(",", "."))
     raise ValueError(f"the rate of tax {rate.get('rate_code') or rate.get('rate_id')} is not written in the order")
 
@@ -168,12 +129,12 @@ def tax_lines(
             parts = [(next(iter(by_id)), total)]
         elif len(parts) != 1:
             raise ValueError(f"tax of {total} without the rate it belongs to")
-    place = _words(ship_to).upper() or _words(bill_to).upper()
+    place = words(ship_to).upper() or words(bill_to).upper()
     if base == 0 and total == 0:
         return []
     # A plugin that frees a buyer from tax often leaves the rate on the line with nothing charged under it.
     if total == 0 and (not parts or _freed(base, parts, by_id, str(currency))):
-        scheme, category = _untaxed_scheme(place, _meta(meta, VAT_META_KEYS), str(company_country))
+        scheme, category = _untaxed_scheme(place, meta_text(meta, VAT_META_KEYS), str(company_country))
         return [_zero_line(base, scheme, category, place)]
     shares = _split(total, [part for _, part in parts], str(currency))
     lines, taxed_before = [], _ZERO
@@ -243,12 +204,12 @@ def _rate_facts(
     rate_code: Any, rate_percent: Any, label: Any, rate_id: Any, place: str, company_country: str
 ) -> tuple[Decimal, str, str, str, str | None]:
     """Percentage, country, scheme, code and label of a rate: the same few rates stand in every order of a shop."""
-    code = _words(rate_code)
+    code = words(rate_code)
     found = _RATE_CODE.match(code.upper())
     country = found.group("country") if found else place or company_country
     percent = _rate_of({"rate_code": rate_code, "rate_percent": rate_percent, "label": label, "rate_id": rate_id})
     scheme = _taxed_scheme(country, company_country)
-    return percent, "FR" if country == "MC" else country, scheme, code or str(rate_id), _words(label) or None
+    return percent, "FR" if country == "MC" else country, scheme, code or str(rate_id), words(label) or None
 
 
 # --- amounts --------------------------------------------------------------------------------------------------
@@ -265,13 +226,13 @@ def unit_price(list_net: Any, quantity: Any) -> Decimal:
 @functools.lru_cache(maxsize=4096, typed=True)
 def _unit_price(list_net: Any, quantity: Any) -> Decimal:
     """Kept: a shop sells the same things at the same prices."""
-    net, count = amount(list_net) or _ZERO, _number(quantity) or _ZERO
+    net, count = amount(list_net) or _ZERO, number(quantity) or _ZERO
     return (net / count).quantize(_PRICE_STEP, ROUND_HALF_UP).normalize() + 0 if count else net
 
 
 def negated(value: Any) -> Decimal:
     """A refund's negative amount as the positive one it is for the buyer."""
-    return Decimal(0) - (_number(value) or Decimal(0))
+    return Decimal(0) - (number(value) or Decimal(0))
 
 
 def refund_tax_lines(
@@ -353,9 +314,9 @@ def payments(
     return [
         {
             "method": method_word,
-            "source_method": _words(method),
-            "label": _words(title) or None,
-            "provider_ref": _words(reference) or None,
+            "source_method": words(method),
+            "label": words(title) or None,
+            "provider_ref": words(reference) or None,
             "amount": due,
             "paid_at": datetime.fromisoformat(date_paid).replace(tzinfo=UTC) if date_paid else None,
         }
@@ -367,13 +328,13 @@ def payments(
 
 def vat_id(meta: Any) -> str | None:
     """The buyer's VAT number without spaces and dots, wherever a plugin put it."""
-    found = _meta(meta, VAT_META_KEYS)
+    found = meta_text(meta, VAT_META_KEYS)
     return re.sub(r"[\s.\-]", "", found).upper() or None if found else None
 
 
 def siret(meta: Any) -> str | None:
     """The buyer's SIRET (14 digits), wherever a plugin put it."""
-    found = _meta(meta, _SIRET_META_KEYS)
+    found = meta_text(meta, _SIRET_META_KEYS)
     digits = re.sub(r"\D", "", found) if found else ""
     return digits if len(digits) == 14 else None
 
@@ -391,14 +352,14 @@ def customer_ref(number: Any) -> str | None:
 
 def account(number: Any, company: Any, meta: Any) -> str:
     """b2b for a company or a VAT number; else guest or b2c. `number` is the customer's id, 0 for a guest."""
-    if _words(company) or vat_id(meta):
+    if words(company) or vat_id(meta):
         return "b2b"
     return "b2c" if number else "guest"
 
 
 def party_kind(company: Any) -> str:
     """An organisation when a company is named."""
-    return "organisation" if _words(company) else "person"
+    return "organisation" if words(company) else "person"
 
 
 def item_ref(variation: Any, product: Any) -> str | None:
@@ -406,14 +367,9 @@ def item_ref(variation: Any, product: Any) -> str | None:
     return str(variation or product) if variation or product else None
 
 
-def business_day(local_time: Any) -> str | None:
-    """The date of a time in the shop's own zone."""
-    return _words(local_time)[:10] or None
-
-
 def country(value: Any) -> str | None:
     """An ISO country code, None when empty."""
-    code = _words(value).upper()
+    code = words(value).upper()
     if code and not (len(code) == 2 and code.isascii() and code.isalpha()):
         raise ValueError(f"{value!r} is no country code")
     return code or None
@@ -423,7 +379,7 @@ def addresses(billing: Any, shipping: Any) -> list[dict[str, Any]]:
     """The address blocks that hold something, as written."""
     found = []
     for role, block in (("billing", billing), ("shipping", shipping)):
-        text = {key: _words(value) for key, value in (block or {}).items()}
+        text = {key: words(value) for key, value in (block or {}).items()}
         lines = [text[key] for key in ("address_1", "address_2") if text.get(key)]
         who = {key: text.get(key) or None for key in ("company", "first_name", "last_name", "postcode", "city")}
         if lines or any(who.values()):
@@ -451,95 +407,39 @@ def extra(meta: Any, *pairs: Any) -> dict[str, object]:
     return found
 
 
-def item_name(name: Any, parent_name: Any, attributes: Any) -> str:
-    """A product's name; a variation's is its product's with the chosen options."""
-    if not _words(parent_name):
-        return _words(name)
-    chosen = ", ".join(_words(a.get("option")) for a in attributes or () if _words(a.get("option")))
-    return f"{_words(parent_name)} - {chosen}" if chosen else _words(parent_name)
+def consents(meta: Any) -> list[dict[str, Any]]:
+    """What a customer has said about the newsletter, where a known plugin keeps it; nothing said is no consent.
+
+    MailChimp for WooCommerce writes 1 for a subscriber and 0 for who is none (any more); other words of it (pending,
+    cleaned) are no decision. It does not say when that was.
+    """
+    said = next((e.get("value") for e in meta or () if isinstance(e, dict) and e.get("key") == _SUBSCRIBED_KEY), None)
+    state = {"1": "given", "0": "refused"}.get(str(said)) if isinstance(said, str | int) else None
+    if state is None:
+        return []
+    return [{"purpose": "newsletter", "channel": "email", "state": state, "source": _SUBSCRIBED_KEY}]
 
 
-def options(attributes: Any) -> list[dict[str, str]]:
-    """The options that a variation has chosen; a product's own lists of options are none."""
-    return [
-        {"attribute": _words(a.get("name")), "value": _words(a.get("option"))}
-        for a in attributes or ()
-        if _words(a.get("option"))
-    ]
-
-
-def prices(regular: Any, sale: Any, sale_from: Any, sale_to: Any, currency: Any, basis: Any) -> list[dict[str, Any]]:
-    """The regular price and, when there is one, the sale price with its dates (shop-local days)."""
-    found = []
-    if (usual := amount(regular)) is not None:
-        found.append({"price_list": "regular", "amount": usual, "currency": currency, "basis": basis})
-    if (reduced := amount(sale)) is not None:
-        found.append(
-            {
-                "price_list": "sale",
-                "amount": reduced,
-                "currency": currency,
-                "basis": basis,
-                "valid_from": business_day(sale_from),
-                "valid_to": business_day(sale_to),
-            }
-        )
-    return found
-
-
-def item_kind(product_type: Any, virtual: Any, downloadable: Any) -> str:
-    """A kit, a gift card, a service (nothing to ship) or goods."""
-    kind = _words(product_type)
-    if kind in _KIT_TYPES:
-        return "kit"
-    if "gift" in kind and "card" in kind:
-        return "gift_card"
-    return "service" if virtual or downloadable else "stock"
-
-
-def tax_class(own: Any, parent: Any) -> str:
-    """The tax class by its slug; WooCommerce writes the standard one as empty, a variation may say `parent`."""
-    return _words(parent if own == "parent" else own) or "standard"
-
-
-def own_stock(manage_stock: Any, quantity: Any) -> Decimal | None:
-    """Stock counted on this item itself; None when it is not counted or shared with sister variations."""
-    return _number(quantity) if manage_stock is True else None
-
-
-def item_state(status: Any, parent_status: Any) -> str:
-    """Active when it can be seen in the shop, retired when in the trash, else a draft."""
-    states = {"publish": "active", "trash": "retired"}
-    own = states.get(status, "draft")
-    return own if parent_status in (None, "publish") else states.get(parent_status, "draft")
-
-
-FUNCTIONS: dict[str, Callable[..., Any]] = {
+FUNCTIONS: dict[str, Callable[..., Any]] = ITEM_FUNCTIONS | {
     function.__name__: function
     for function in (
+        business_day,
         account,
         addresses,
-        business_day,
+        consents,
         country,
         customer_ref,
         extra,
         fulfilment_state,
         hold,
-        item_kind,
-        item_name,
         item_ref,
-        item_state,
         negated,
-        options,
-        own_stock,
         party_kind,
         payment_state,
         payments,
-        prices,
         refund_tax_lines,
         siren,
         siret,
-        tax_class,
         tax_lines,
         unit_price,
         vat_id,

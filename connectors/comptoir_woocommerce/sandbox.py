@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import http.client
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +19,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from comptoir.sdk import Clock, HttpRequest, HttpResponse, OutcomeUnknown, TransientError
@@ -25,7 +28,8 @@ from comptoir_woocommerce._sandbox.day import Step
 from comptoir_woocommerce._sandbox.facts import GivenBack, Sale
 from comptoir_woocommerce._sandbox.faults import Dropped, FaultKind, Faults
 from comptoir_woocommerce._sandbox.money import Rate
-from comptoir_woocommerce._sandbox.shop import LogEntry, WooCommerceSandbox
+from comptoir_woocommerce._sandbox.shop import LogEntry, WooCommerceSandbox, WriteEntry
+from comptoir_woocommerce._sandbox.webhooks import WebhookFaults, WebhookRequestOut
 
 __all__ = [
     "Dropped",
@@ -38,11 +42,18 @@ __all__ = [
     "SandboxTransport",
     "ServerClock",
     "Step",
+    "WebhookFaults",
+    "WebhookRequestOut",
     "WooCommerceSandbox",
+    "WriteEntry",
+    "change",
     "main",
     "sales",
     "scripted_day",
+    "send_webhooks",
+    "sending_webhooks",
     "serve",
+    "shown",
 ]
 
 
@@ -84,6 +95,27 @@ def sales(shop: WooCommerceSandbox) -> Sequence[Sale]:
     """Every order with its refunds, as the shop itself shows them; also while the shop is served."""
     with _lock(shop):
         return facts.sales(shop)
+
+
+def change(shop: WooCommerceSandbox, method: str, path: str, body: dict[str, Any]) -> Any:
+    """What the merchant does in his own shop, also while it is served: `change(shop, "PUT", "products/12", {...})`.
+
+    The record as it is then. It is no request, so it is not in `shop.written`. LookupError for an unknown path.
+    """
+    with _lock(shop):
+        handler = shop.writes.find(method, path.split("/"))
+        if handler is None:
+            raise LookupError(f"{method} {path}")
+        _, answer = handler(body, {})
+        shop.revision += 1
+        return answer
+
+
+def shown(shop: WooCommerceSandbox, kind: str, number: int) -> dict[str, Any]:
+    """A record of `products` (a variation too) or `customers` as the shop shows it now, also while it is served."""
+    with _lock(shop):
+        found: dict[str, Any] = json.loads(json.dumps(shop.record(kind, number).show(shop.show)))
+        return found
 
 
 def _alone(shop: WooCommerceSandbox, step: Step) -> Callable[[], str]:
@@ -170,6 +202,54 @@ def serve(shop: WooCommerceSandbox, port: int = 0, *, plays_https: bool = False)
         thread.join()
 
 
+def send_webhooks(shop: WooCommerceSandbox) -> list[tuple[WebhookRequestOut, int | None]]:
+    """Runs the shop's webhook queue once: what is due is posted to its address, on this machine only.
+
+    Each request with the status of its answer, None when nothing answered.
+    """
+    with _lock(shop):
+        due = shop.webhooks.pending_deliveries()
+    done = []
+    for request in due:
+        status = _post(request)
+        with _lock(shop):
+            shop.webhooks.answered(request, status)
+        done.append((request, status))
+    return done
+
+
+def _post(request: WebhookRequestOut) -> int | None:
+    parts = urlsplit(request.url)
+    if parts.scheme != "http" or parts.hostname not in ("127.0.0.1", "localhost"):
+        return None
+    connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=30)
+    try:
+        connection.request("POST", parts.path, body=request.body, headers=request.headers)
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+@contextmanager
+def sending_webhooks(shop: WooCommerceSandbox, every: float = 1.0) -> Iterator[None]:
+    """The shop's webhooks are sent while the block lasts, its queue run every so many seconds."""
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.wait(every):
+            send_webhooks(shop)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
 def main(argv: Sequence[str] | None = None, *, clock: Clock | None = None) -> None:
     """Serves a seeded shop until interrupted."""
     parser = argparse.ArgumentParser(prog="comptoir_woocommerce.sandbox", description="A made-up WooCommerce shop.")
@@ -186,7 +266,7 @@ def main(argv: Sequence[str] | None = None, *, clock: Clock | None = None) -> No
         prices_include_tax=not chosen.excluding_tax,
     )
     shop.seed_orders(chosen.orders)
-    with serve(shop, chosen.port) as address:
+    with serve(shop, chosen.port) as address, sending_webhooks(shop):
         print(f"{address}  key {shop.key}  secret {shop.secret}", flush=True)  # noqa: T201 - a command line prints
         threading.Event().wait()
 

@@ -2,12 +2,17 @@
 
 | class | who acts | the engine |
 |---|---|---|
-| `ConfigError`, `AuthError` | operator | stops the route, says it once |
-| `DatabaseUnavailable` | operator | stops; nothing was changed |
+| `ConfigError` | integrator | stops the route, says it once |
+| `AuthError` | merchant | pauses the connection, goes on with the others |
+| `DatabaseUnavailable`, `StorageFull` | operations | stops; what was committed stays |
 | `TransientError`, `RateLimited` | nobody | retries, then leaves the work where it is |
 | `OutcomeUnknown` | nobody | looks the record up before it is sent again |
-| `RecordRejected`, `MappingError`, `MissingBinding` | merchant or integrator | sets the record aside and goes on |
+| `RecordRejected`, `MissingBinding` | merchant | sets the record aside and goes on |
+| `MappingError` | integrator | sets the record aside and goes on |
 | `ContractViolation` | connector author | stops the route: it is a bug |
+
+The merchant has the shop, the back office and their keys; the integrator `comptoir.toml` and the mappings; operations
+the machine and the database.
 
 All of them survive pickling (Airflow carries them between processes) and hold no secret: what a message shows of
 a URL or a header was redacted by `comptoir.sdk.http` before.
@@ -78,28 +83,29 @@ def _rebuild(kind: type[ComptoirError], message: str, state: dict[str, Any]) -> 
 
 
 class ConfigError(ComptoirError):
-    """A setting is missing or wrong; the message names file, line and key."""
+    """A setting is missing or wrong; the message names file, line and key. Acts: integrator."""
 
     code = "config"
     exit_code = 2
 
 
 class AuthError(ConfigError):
-    """The remote refused the credentials; the connection is not tried again until they change."""
+    """The remote refused the credentials; the connection is paused until they are put right. Acts: merchant."""
 
     code = "auth"
     exit_code = 3
 
 
 class TransientError(ComptoirError):
-    """The remote is unreachable or failing; the same call may succeed later."""
+    """The remote is unreachable or failing; the same call may succeed later. Acts: nobody."""
 
     code = "transient"
     exit_code = 4
 
 
 class RateLimited(TransientError):
-    """The remote asks for a pause of `retry_after` seconds (None: it did not say how long)."""
+    """The remote asks for a pause of `retry_after` seconds (None: it did not say how long), or the connection's budget
+    of calls is used up for so long. Acts: nobody."""
 
     code = "rate_limited"
 
@@ -109,49 +115,52 @@ class RateLimited(TransientError):
 
 
 class OutcomeUnknown(ComptoirError):
-    """A write was sent and its answer lost: it may have happened. Look it up before it is repeated."""
+    """A write was sent and its answer lost: it may have happened. It is looked up before a repeat. Acts: nobody."""
 
     code = "outcome_unknown"
     exit_code = 4
 
 
 class RecordRejected(ComptoirError):
-    """The target understood one record and refused it."""
+    """The target understood one record and refused it. Acts: merchant."""
 
     code = "rejected"
     exit_code = 6
 
 
 class MappingError(ComptoirError):
-    """One record cannot be mapped; `field` holds the path of the value at fault."""
+    """One record cannot be mapped; `field` holds the path of the value at fault. Acts: integrator."""
 
     code = "mapping"
     exit_code = 6
 
 
 class MissingBinding(ComptoirError):
-    """A record refers to another one that is not known yet."""
+    """A record refers to another one that is not known yet. Acts: merchant."""
 
     code = "missing_binding"
     exit_code = 6
 
 
 class ContractViolation(ComptoirError):
-    """A connector or a remote broke the contract (for instance: the same page for ever)."""
+    """A connector or a remote broke the contract (for instance: the same page for ever). Acts: connector author."""
 
     code = "contract"
     exit_code = 7
 
 
 class DatabaseUnavailable(ComptoirError):
-    """Comptoir's own database cannot be reached or started; nothing was changed."""
+    """Comptoir's own database cannot be reached or started; nothing was changed. Acts: operations."""
 
     code = "database"
     exit_code = 5
 
 
 class StorageFull(ComptoirError):
-    """A disk is full or not writable; what was already confirmed stays, the rest is done by the next run."""
+    """A disk is full or not writable; what was already confirmed stays, the rest is done by the next run.
+
+    Acts: operations.
+    """
 
     code = "storage"
     exit_code = 5

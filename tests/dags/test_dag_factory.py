@@ -88,7 +88,9 @@ def test_reading_the_dags_loads_no_engine_and_no_store(config: Path) -> None:
         "import sys; from pathlib import Path; from comptoir.airflow.dag_factory import build_dags; "
         f"assert len(build_dags(Path({str(config)!r}))) == 2; "
         "heavy = ('comptoir.store', 'comptoir.engine', 'comptoir.mapping', 'comptoir.app.boot', 'psycopg'); "
-        "print([name for name in sys.modules if name.startswith(heavy)])"
+        # The names of what can wait, and nothing that reads them.
+        "light = {'comptoir.store', 'comptoir.store.waiting'}; "
+        "print([name for name in sys.modules if name.startswith(heavy) and name not in light])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
@@ -162,7 +164,12 @@ def test_every_pool_that_a_dag_names_is_created(config: Path) -> None:
         (errors.AuthError("x"), "fail", None),
         (errors.ContractViolation("x"), "fail", None),
         (errors.TransientError("x"), "retry", None),
-        (errors.RateLimited("x", retry_after=3), "retry", timedelta(minutes=2)),
+        (errors.TransientError("x", code="busy"), "retry", timedelta(seconds=30)),
+        (errors.RateLimited("x"), "retry", timedelta(minutes=2)),
+        (errors.RateLimited("x", retry_after=90), "retry", timedelta(seconds=90)),
+        (errors.RateLimited("x", retry_after=-3), "retry", timedelta(seconds=5)),
+        (errors.RateLimited("x", retry_after=1e30), "retry", timedelta(hours=1)),
+        (errors.RateLimited("x", retry_after=float("nan")), "retry", timedelta(hours=1)),
         (errors.DatabaseUnavailable("x"), "retry", timedelta(minutes=1)),
         (errors.OutcomeUnknown("x"), "default", None),
         (ZeroDivisionError("x"), "default", None),
@@ -178,6 +185,18 @@ def test_only_what_may_pass_by_itself_is_tried_again(
     assert policy is not None
     decision = policy.evaluate(error, try_number=1, max_tries=4)
     assert (decision.action.value, decision.retry_delay) == (action, delay)
+
+
+def test_the_journal_says_what_started_a_run(config: Path) -> None:
+    from airflow.sdk.api.datamodels._generated import DagRunType
+
+    from comptoir.airflow.dag_factory import _trigger
+
+    kinds = {kind: _trigger(kind) for kind in DagRunType}
+    assert kinds[DagRunType.MANUAL] == "manual"
+    assert kinds[DagRunType.ASSET_TRIGGERED] == "webhook"
+    assert {kinds[DagRunType.SCHEDULED], kinds[DagRunType.BACKFILL]} == {"schedule"}
+    assert {_trigger(kind.value): 1 for kind in DagRunType} == dict.fromkeys(kinds.values(), 1)
 
 
 # --- running

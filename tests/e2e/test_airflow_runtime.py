@@ -140,6 +140,19 @@ def test_airflow_comes_up_runs_routes_and_is_gone(shop: Path, monkeypatch: pytes
         assert alive_in(sessions) == []
 
 
+def kill_the_triggerer(serve: int, sessions: set[int]) -> set[int]:
+    """Kill the triggerer that serve started; returns the session of the one that takes its place."""
+    (triggerer,) = [pid for pid in sessions if "triggerer" in psutil.Process(pid).cmdline()]
+    os.kill(triggerer, signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while True:
+        new = {c.pid for c in psutil.Process(serve).children() if os.getsid(c.pid) == c.pid} - sessions
+        if new:
+            return new
+        assert time.monotonic() < deadline, "nobody starts it again"
+        time.sleep(0.1)
+
+
 def test_serve_stops_at_sigterm_and_its_programs_end_when_it_is_killed(shop: Path) -> None:
     home = shop.parent / ".comptoir"
     for number in (signal.SIGTERM, signal.SIGKILL):
@@ -156,6 +169,9 @@ def test_serve_stops_at_sigterm_and_its_programs_end_when_it_is_killed(shop: Pat
                 child.pid for child in psutil.Process(serve.pid).children() if os.getsid(child.pid) == child.pid
             }
             assert len(sessions) == 4
+            if number == signal.SIGTERM:
+                sessions |= kill_the_triggerer(serve.pid, sessions)
+                assert serve.stdout.readline().startswith("Airflow's triggerer had ended with code -9 and was started")
         finally:
             serve.send_signal(number)
         said, _ = serve.communicate(timeout=60)

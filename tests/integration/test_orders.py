@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import psycopg
 import pytest
 
 from comptoir.engine.counts import RunReport
@@ -388,3 +389,38 @@ def test_a_held_plan_goes_when_the_source_gets_a_cutover_and_older_orders_do_not
     assert merchant.value("select count(*) from sales_order where before_cutover") == 80
     assert merchant.value("select count(*) from delivery where state in ('held', 'pending')") == 0
     assert merchant.run(full=True).main.delivered == 0
+
+
+@pytest.mark.failure_mode(10)
+def test_an_edit_that_moves_no_date_is_found_by_the_sweep_of_open_orders(merchant: Merchant) -> None:
+    shop = _shop(merchant)
+    made = request_json(shop, "POST", "/orders", simple_order(set_paid=False))
+    done = request_json(shop, "POST", "/orders", simple_order(status="completed"))
+    merchant.run()
+    order = shop.order(made["id"])
+    modified = order.modified
+    request_json(shop, "PUT", f"/orders/{made['id']}", {"set_paid": True})
+    order = shop.order(made["id"])
+    order.modified = modified - 86_400  # as WooCommerce leaves it when lines are edited, and outside the overlap
+    shop.slot(made["id"]).changed()
+    assert merchant.run().main.changed == 0
+    with psycopg.connect(merchant.url) as connection:
+        connection.execute(
+            "update cursor_position set watermark = watermark - interval '7 hours' "
+            "where entity = 'order' and scope = 'open'"
+        )
+    swept = merchant.run()
+    assert (swept.main.changed, swept.main.delivered) == (1, 1)
+    assert str(made["id"]) in merchant.order_numbers()
+    assert str(done["id"]) in merchant.order_numbers()
+
+
+@pytest.mark.failure_mode(89)
+def test_a_run_that_found_nothing_says_why(merchant: Merchant) -> None:
+    empty = merchant.run()
+    assert empty.main.considered == 0
+    assert any("no change since the last run" in note for note in empty.notes)
+    request_json(_shop(merchant), "POST", "/orders", simple_order(set_paid=False))
+    skipped = merchant.run().as_dict()
+    assert skipped["skipped_because"] == {"not paid yet": 1}
+    assert not any("nothing was considered" in note for note in skipped.get("notes", []))

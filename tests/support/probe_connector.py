@@ -1,6 +1,7 @@
 """A small connector, installed into a folder as a wheel would be: what Airflow's tests run, not a shop.
 
-It gives no item at all, or raises the error that the login of its credentials names.
+It gives no item at all, or raises the error that the login of its credentials names. Its webhooks would only be hints
+to read everything: it cannot give single records.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ name = "Probe"
 version = "1.0"
 summary = "Gives nothing."
 kind = "shop"
+webhooks = true
 
 [entities.item]
 pull = true

@@ -42,6 +42,8 @@ CONTEXT: dict[str, Any] = {
     "company.time_zone": "Europe/Paris",
     "company.siren": None,
     "config.time_zone": None,
+    "config.currency": None,
+    "config.prices_include_tax": None,
 }
 
 _SEEDS = itertools.count(1)
@@ -222,6 +224,29 @@ def write_golden() -> int:
                     text = json.dumps(value, ensure_ascii=False, indent=1 if suffix == "out" else None)
                     (folder / f"{version}-{name}.{suffix}.json").write_text(text + "\n", encoding="utf-8")
                 count += 1
+    return count + write_golden_out()
+
+
+def write_golden_out() -> int:
+    """Writes what the `out` mappings make of the canonical records beside those; how many there are."""
+    from comptoir.mapping import load_mapping
+
+    count = 0
+    for entity in ("item", "customer"):
+        mapping = load_mapping("woocommerce", entity, "out", [MAPPINGS])
+        given_folder = MAPPINGS / "woocommerce" / "golden" / f"{entity}.in"
+        folder = given_folder.with_name(f"{entity}.out")
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("*.json"):
+            old.unlink()
+        for path in sorted(given_folder.glob("*.out.json")):
+            document = json.loads(path.read_text(encoding="utf-8"))
+            made = mapping.apply(mapping.model.model_validate(document), CONTEXT, creating=False)
+            for suffix, value in (("in", document), ("out", made)):
+                text = json.dumps(value, ensure_ascii=False, indent=1)
+                target = folder / path.name.replace(".out.json", f".{suffix}.json")
+                target.write_text(text + "\n", encoding="utf-8")
+            count += 1
     return count
 
 

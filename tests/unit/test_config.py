@@ -164,7 +164,8 @@ WRONG: list[tuple[str, str, int, str, tuple[str, ...]]] = [
     ("unknown authority", put('invoicing = "gesco"', 'invoicing = "gescom"'), 9, "connections.boutique.invoicing",
      ("'gescom' is not allowed; allowed: gesco, self, hub",)),
     ("unknown connector setting", put('folder = "exchange/ebp"', 'folder = "exchange/ebp"\nformat = "x"'), 14,
-     "connections.gesco.format", ("unknown setting; allowed: connector, cutover, invoicing, folder",)),
+     "connections.gesco.format",
+     ("unknown setting; allowed: connector, cutover, invoicing, calls_per_minute, requests_in_flight", ", folder, ")),
     ("missing connector setting", without('folder = "exchange/ebp"'), 11, "connections.gesco.folder", ("missing",)),
     ("wrong connector setting", put('cutover = "2026-01-01"', "pages_in_flight = 99"), 8,
      "connections.boutique.pages_in_flight", ("less than or equal to 8",)),
@@ -193,7 +194,7 @@ WRONG: list[tuple[str, str, int, str, tuple[str, ...]]] = [
     ("target is hub", put('["gesco"]', '["hub"]'), 18, "routes.orders.to", ("there is no connection 'hub'",)),
     ("own source", put('["gesco"]', '["boutique"]'), 18, "routes.orders.to", ("its own source",)),
     ("source cannot give", put('"boutique"\nto = ["gesco"]', '"gesco"'), 17, "routes.orders.from",
-     ("cannot give order; it gives: nothing",)),
+     ("cannot give order; it gives: item, stock, customer",)),
     ("target cannot take", put('"order"', '"item"'), 18, "routes.orders.to",
      ("cannot take item; it takes: order, refund, customer, journal_entry",)),
     ("wrong cron", put("*/5 * * * *", "every 5 minutes"), 19, "routes.orders.schedule",
@@ -313,3 +314,56 @@ def test_lines_of_keys() -> None:
         ("a", "q", "name"): 15,
         ("a", "q", "last"): 16,
     }
+
+
+# -- [gateway] -----------------------------------------------------------------------------------------------------
+
+
+def test_the_gateway_has_bounds_without_being_named(path: Path) -> None:
+    path.write_text(GOOD, encoding="utf-8")
+    gateway = load(path).gateway
+    assert (gateway.url, gateway.max_bytes, gateway.slow_seconds, gateway.replay_hours) == (None, 2 << 20, 10.0, 72.0)
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("https://hooks.example.com/", "https://hooks.example.com"),
+        ("https://hub.example.com/comptoir", "https://hub.example.com/comptoir"),
+        ("http://127.0.0.1:8090", "http://127.0.0.1:8090"),
+    ],
+)
+def test_the_gateways_address_is_kept_without_its_slash(path: Path, written: str, kept: str) -> None:
+    path.write_text(f'{GOOD}\n[gateway]\nurl = "{written}"\n', encoding="utf-8")
+    assert load(path).gateway.url == kept
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('url = "http://hooks.example.com"', "expected https"),
+        ('url = "hooks.example.com"', "expected a web address"),
+        ('url = "ftp://hooks.example.com"', "expected a web address"),
+        ('url = "https://hooks.example.com?a=b"', "expected a web address"),
+        ('url = "https://hooks.example.com:99999"', "expected a web address"),
+        ('url = "https://"', "expected a web address"),
+        ("max_bytes = 10", "greater than or equal to 1024"),
+        ("max_bytes = 100000000000", "less than or equal to"),
+        ("slow_seconds = 0", "greater than 0"),
+        ("slow_seconds = 3600", "less than or equal to 120"),
+        ("replay_hours = 0.1", "greater than or equal to 1"),
+        ('replay_hours = "long"', "valid number"),
+        ("port = 8090", "allowed: url, max_bytes, slow_seconds, replay_hours"),
+    ],
+)
+def test_a_wrong_gateway_setting_is_named(path: Path, line: str, words: str) -> None:
+    error = refused(path, f"{GOOD}\n[gateway]\n{line}\n")
+    number = GOOD.count("\n") + 3
+    assert f"comptoir.toml:{number}: gateway.{line.split(' ')[0]}" in error.message
+    assert words in error.message
+
+
+def test_a_secret_of_the_gateway_is_not_taken_from_the_file(path: Path) -> None:
+    error = refused(path, f'{GOOD}\n[gateway]\nwebhook_secret = "abcdefghijklmnop"\n')
+    assert "secrets do not belong into this file" in error.message
+    assert "abcdefghijklmnop" not in str(error) + str(error.hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import date
 from decimal import Decimal
@@ -144,7 +145,34 @@ def test_a_key_in_a_log_or_an_xcom_is_found(tmp_path: Path) -> None:
 
 
 def test_a_failed_run_or_one_without_a_schedule_is_found() -> None:
-    run = {"dag": "comptoir__orders", "run_id": "scheduled__1", "type": "scheduled", "state": "success"}
-    assert all(c.ok for c in demo_checks.check_airflow([run], ["comptoir__orders"], 3, 3))
-    for runs, acknowledged in (([run | {"state": "failed"}], 3), ([run | {"type": "manual"}], 3), ([run], 2)):
-        assert not all(c.ok for c in demo_checks.check_airflow(runs, ["comptoir__orders"], 3, acknowledged))
+    dag = "comptoir__orders"
+    run = {"dag": dag, "run_id": "scheduled__1", "type": "scheduled", "state": "success"}
+    woken = run | {"run_id": "asset_triggered__1", "type": "asset_triggered"}
+    assert all(c.ok for c in demo_checks.check_airflow([run, woken], [dag], [dag], 3, 3))
+    assert all(c.ok for c in demo_checks.check_airflow([run], [dag], [], 3, 3))
+    for runs, acknowledged in (
+        ([run, woken | {"state": "failed"}], 3),
+        ([run | {"type": "manual"}, woken], 3),
+        ([run], 3),
+        ([run, woken], 2),
+    ):
+        assert not all(c.ok for c in demo_checks.check_airflow(runs, [dag], [dag], 3, acknowledged))
+
+
+@pytest.mark.parametrize(
+    ("handled", "waiting", "holds"),
+    [
+        ({"boutique": 5, "atelier": 3}, 0, True),
+        ({"boutique": 4, "atelier": 3}, 0, True),  # the same content twice is one
+        ({"boutique": 5, "atelier": 3}, 1, False),
+        ({"boutique": 6, "atelier": 3}, 0, False),  # more than were ever sent
+        ({"boutique": 5}, 0, False),
+    ],
+)
+def test_a_webhook_that_waits_or_was_never_sent_is_found(handled: dict[str, int], waiting: int, holds: bool) -> None:
+    merchant: Any = SimpleNamespace(
+        shops=("boutique", "atelier"), taken=Counter(boutique=5, atelier=3), lost=Counter(boutique=2)
+    )
+    check = demo_checks.check_webhooks(merchant, handled, waiting)
+    assert check.ok is holds
+    assert "2 lost" in check.figures

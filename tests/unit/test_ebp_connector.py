@@ -65,9 +65,8 @@ def heard(connector: EbpConnector) -> list[Acknowledgement]:
 
 def test_manifest_and_capabilities_agree(merchant: Merchant) -> None:
     connector = merchant.connector()
-    for protocol in (Connector, Pushes, Probes, Acknowledges):
+    for protocol in (Connector, Pulls, Pushes, Probes, Acknowledges):
         assert isinstance(connector, protocol)
-    assert not isinstance(connector, Pulls)
     manifest = connector.manifest
     assert {e for e, c in manifest.entities.items() if c.push} == {
         EntityName.ORDER,
@@ -75,7 +74,6 @@ def test_manifest_and_capabilities_agree(merchant: Merchant) -> None:
         EntityName.CUSTOMER,
         EntityName.JOURNAL_ENTRY,
     }
-    assert not any(c.pull for c in manifest.entities.values())
     assert manifest.entities[EntityName.ORDER].books_sales
     assert not manifest.entities[EntityName.JOURNAL_ENTRY].books_sales
     assert (manifest.limits.charset, manifest.limits.currencies, manifest.acknowledges) == ("cp1252", "company", True)

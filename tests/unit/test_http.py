@@ -177,12 +177,28 @@ def test_what_is_sent() -> None:
 
 @pytest.mark.parametrize(
     ("value", "waited"),
-    [("7", 7.0), ("0", 0.0), (" 3 ", 3.0), ("5000", 120.0), ("9" * 400, 120.0)],
+    [("7", 7.0), ("0", 0.0), (" 3 ", 3.0), ("120", 120.0)],
 )
-def test_retry_after_in_seconds_is_waited_for_within_bounds(value: str, waited: float) -> None:
+def test_retry_after_in_seconds_is_waited_for(value: str, waited: float) -> None:
     clock = FakeClock()
     assert ask([rate_limited(value), ok(1)], clock=clock)[0] == 1
     assert clock.slept == [waited]
+
+
+@pytest.mark.parametrize(("value", "told"), [("121", 121.0), ("5000", 5000.0), ("9" * 400, 86_400.0)])
+def test_a_pause_too_long_for_a_run_is_handed_on_and_not_cut_short(value: str, told: float) -> None:
+    clock = FakeClock()
+    transport = ScriptedTransport([rate_limited(value)])
+    with pytest.raises(RateLimited) as caught:
+        http_client(transport, clock=clock).get_json(URL)
+    assert caught.value.retry_after == told
+    assert (len(transport.sent), clock.slept) == (1, [])
+
+
+def test_an_unavailable_server_that_says_for_how_long_is_believed() -> None:
+    clock = FakeClock()
+    assert ask([status(503, headers={"retry-after": "9"}), ok(1)], clock=clock)[0] == 1
+    assert clock.slept == [9.0]
 
 
 def test_retry_after_as_a_date() -> None:

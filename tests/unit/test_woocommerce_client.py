@@ -207,6 +207,7 @@ EXPECTED: dict[str, type[ComptoirError]] = {
     "error-bad-secret": AuthError,
     "error-bad-status-enum": ConfigError,
     "error-basic-auth-over-http": AuthError,
+    "error-batch-over-100": RecordRejected,
     "error-customer-email-exists": RecordRejected,
     "error-delete-already-trashed": RecordRejected,
     "error-delete-without-force-customer": OutcomeUnknown,

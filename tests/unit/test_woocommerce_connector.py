@@ -13,7 +13,20 @@ import pytest
 
 from comptoir.app.system import SystemClock, SystemRandom, SystemTransport, ThreadTasks
 from comptoir.errors import AuthError, ConfigError, ContractViolation, TransientError
-from comptoir.sdk import Connector, EntityName, HttpClient, HttpRequest, Page, PullRequest, Pulls, RawItem
+from comptoir.sdk import (
+    Connector,
+    EntityName,
+    Fetches,
+    HttpClient,
+    HttpRequest,
+    Page,
+    Probes,
+    PullRequest,
+    Pulls,
+    Pushes,
+    RawItem,
+    Updates,
+)
 from comptoir_woocommerce.config import WooCommerceConfig
 from comptoir_woocommerce.connector import WooCommerceConnector
 from comptoir_woocommerce.sandbox import SandboxTransport, WooCommerceSandbox, serve
@@ -50,11 +63,12 @@ def write(shop: WooCommerceSandbox, method: str, path: str, body: Any, query: st
     return json.loads(answer.body)
 
 
-def test_it_is_a_connector_that_only_reads() -> None:
+def test_it_is_a_connector_that_reads_and_writes() -> None:
     shop, clock = shop_with(3)
     connector = sandboxed(shop, clock)
     assert isinstance(connector, Connector) and isinstance(connector, Pulls)
-    assert not hasattr(connector, "push")
+    assert isinstance(connector, Fetches) and isinstance(connector, Updates)
+    assert isinstance(connector, Pushes) and isinstance(connector, Probes)
 
 
 def test_orders_come_with_their_refunds_and_nothing_is_written() -> None:

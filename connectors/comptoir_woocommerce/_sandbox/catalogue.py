@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import unicodedata
@@ -15,6 +16,7 @@ __all__ = ["Customer", "Product", "empty_place", "slug", "starting_products"]
 _DATES = ("date_on_sale_from", "date_on_sale_from_gmt", "date_on_sale_to", "date_on_sale_to_gmt")
 
 
+@functools.lru_cache(maxsize=65536)
 def slug(text: str) -> str:
     """WordPress' short form of a title."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
@@ -70,8 +72,18 @@ class Product:
                 self.stock_status = "outofstock" if self.backorders == "no" else "onbackorder"
 
     def show(self, to: Renderer) -> dict[str, Any]:
-        """As GET shows it."""
+        """As its own endpoint shows it."""
         return self._variation(to) if self.parent_id else self._product(to)
+
+    def show_as_product(self, to: Renderer) -> dict[str, Any]:
+        """As `products` shows it, a variation too: by its id, or found by its SKU (recorded)."""
+        found = self._product(to)
+        if self.parent_id:
+            name = f"{self.name} - {', '.join(a['option'] for a in self.attributes)}"
+            found |= {"name": name, "slug": slug(name), "parent_id": self.parent_id, "categories": []}
+            found |= {"total_sales": "0", "reviews_allowed": False, "purchasable": bool(self.price)}
+            found["_links"] = to.links(f"/products/{self.id}", "/products", f"/products/{self.parent_id}")
+        return found
 
     def _common(self) -> dict[str, Any]:
         return {

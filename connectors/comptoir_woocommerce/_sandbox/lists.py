@@ -73,7 +73,7 @@ class ListQuery:
     after: int | None
     before: int | None
     include: tuple[int, ...]
-    sku: str | None
+    skus: tuple[str, ...]
     role: str
     email: str | None
     customer: int | None
@@ -99,7 +99,7 @@ class ListQuery:
             after=_bound(kind, query, "modified_after", to),
             before=_bound(kind, query, "modified_before", to),
             include=tuple(int(n) for n in query.get("include", "").split(",") if n.strip().isdigit()),
-            sku=query.get("sku"),
+            skus=tuple(sku.strip().lower() for sku in query.get("sku", "").split(",") if sku.strip()),
             role=_role(kind, query.get("role", "customer")),
             email=query.get("email"),
             customer=int(query["customer"]) if query.get("customer", "").isdigit() else None,
@@ -114,7 +114,7 @@ class ListQuery:
     def filters(self) -> tuple[Any, ...]:
         """Everything that decides which rows in which order: two requests with equal ones share a result."""
         return (
-            self.kind, self.orderby, self.descending, self.statuses, self.after, self.before, self.include, self.sku,
+            self.kind, self.orderby, self.descending, self.statuses, self.after, self.before, self.include, self.skus,
             self.role, self.email, self.customer,
         )  # fmt: skip
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import functools
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -24,6 +25,12 @@ _READ_WRITE = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "CHF": "CHF", "JPY": "¥"}
 
 
+@functools.lru_cache(maxsize=4096)
+def _written(moment: int, zone: tzinfo) -> str:
+    """A time without its zone. Kept: records that are written together show the same seconds."""
+    return datetime.fromtimestamp(moment, zone).strftime("%Y-%m-%dT%H:%M:%S")
+
+
 class Renderer:
     """Renders for one shop: its address, zone, version and tax rules."""
 
@@ -39,13 +46,11 @@ class Renderer:
 
     def local(self, moment: int | None) -> str | None:
         """Shop-local time without zone."""
-        if moment is None:
-            return None
-        return datetime.fromtimestamp(moment, self._zone).strftime("%Y-%m-%dT%H:%M:%S")
+        return None if moment is None else _written(moment, self._zone)
 
     def gmt(self, moment: int | None) -> str | None:
         """GMT without Z."""
-        return None if moment is None else datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        return None if moment is None else _written(moment, UTC)
 
     def offset(self, moment: int) -> int:
         """Seconds that the shop's zone is ahead of GMT."""

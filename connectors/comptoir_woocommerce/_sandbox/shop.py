@@ -20,9 +20,9 @@ from comptoir_woocommerce._sandbox.lists import ListQuery, Problem, page_headers
 from comptoir_woocommerce._sandbox.money import Order, Rate, TaxRules
 from comptoir_woocommerce._sandbox.render import Renderer
 from comptoir_woocommerce._sandbox.seed import RATES, OrderMaker, OrderSlot, customers
-from comptoir_woocommerce._sandbox.writes import Writes
+from comptoir_woocommerce._sandbox.webhooks import HookedWrites, Webhooks
 
-__all__ = ["LogEntry", "WooCommerceSandbox"]
+__all__ = ["LogEntry", "WooCommerceSandbox", "WriteEntry"]
 
 API_PATH = "/wp-json/wc/v3"
 _SECRET = re.compile(r"^(oauth_|consumer_)")
@@ -36,6 +36,36 @@ class LogEntry:
     path: str
     query: str
     status: int
+
+
+@dataclass(frozen=True, slots=True)
+class WriteEntry:
+    """One write that was carried out: the records it was about (a batch's failed ones too), the keys it gave them."""
+
+    method: str
+    path: str
+    ids: tuple[int, ...]
+    keys: frozenset[str]
+
+    @classmethod
+    def of(cls, method: str, path: str, body: dict[str, Any], answer: Any) -> WriteEntry:
+        """`keys` names what stands in an object by a dot: billing.phone."""
+        steps = path.strip("/").split("/")
+        if steps[-1] != "batch":
+            number = answer.get("id") if isinstance(answer, dict) else None
+            return cls(method, path, (number,) if isinstance(number, int) else (), frozenset(_keys(body)))
+        rows = [row for kind in ("create", "update") for row in body.get(kind) or ()]
+        made = [row["id"] for row in answer.get("create", ()) if row["id"]]
+        ids = [int(row["id"]) for row in body.get("update") or ()] + [int(n) for n in body.get("delete") or ()]
+        return cls(method, path, (*made, *ids), frozenset(key for row in rows for key in _keys(row) if key != "id"))
+
+
+def _keys(body: dict[str, Any]) -> Iterable[str]:
+    for key, value in body.items():
+        if isinstance(value, dict):
+            yield from (f"{key}.{inner}" for inner in value)
+        else:
+            yield key
 
 
 class WooCommerceSandbox:
@@ -67,6 +97,10 @@ class WooCommerceSandbox:
         self.dice = Dice(seed)
         self.faults = faults.Faults()
         self.log: list[LogEntry] = []
+        #: What was written, by whomever, through the API.
+        self.written: list[WriteEntry] = []
+        #: Records that a batch may hold; plugins and hosts set less.
+        self.batch_limit = 100
         #: Called with each request before it is answered: a test moves the list here, between two pages.
         self.on_request: Callable[[HttpRequest], None] | None = None
         #: Header names that a proxy before the shop drops (lower case), for instance x-wp-total.
@@ -82,7 +116,8 @@ class WooCommerceSandbox:
         self.next_id = 100
         self.revision = 0
         self._results: dict[tuple[Any, ...], tuple[int, list[int]]] = {}
-        self.writes = Writes(self)
+        self.webhooks = Webhooks(self)
+        self.writes = HookedWrites(self, self.webhooks)
 
     # --- the shop's own view ----------------------------------------------------------------------------------
 
@@ -203,8 +238,10 @@ class WooCommerceSandbox:
         if writer is None or not self.writable:
             words = "The API key provided does not have write permissions."
             raise Problem(401, "woocommerce_rest_authentication_error", words)
-        status, body = writer(_body_of(request), query)
+        given = _body_of(request)
+        status, body = writer(given, query)
         self.revision += 1
+        self.written.append(WriteEntry.of(request.method, path[len(API_PATH) :], given, body))
         return self._json(status, body)
 
     def _reader(self, steps: list[str]) -> Callable[..., HttpResponse] | None:
@@ -225,6 +262,9 @@ class WooCommerceSandbox:
                 )
             case ["orders", number, "notes"] if number.isdigit():
                 return lambda url, query, pairs: self._json(200, self.notes.get(self.slot(int(number)).id, []))
+        hooks = self.webhooks.reader(steps)
+        if hooks is not None:
+            return lambda url, query, pairs: self._json(200, *hooks(query, pairs, url))
         fixed = self._fixed("/".join(steps))
         return None if fixed is None else lambda url, query, pairs: self._json(200, _only(fixed, query))
 
@@ -232,7 +272,9 @@ class WooCommerceSandbox:
         if kind == "orders":
             self.slot(number)
             return self._bytes(200, self.order_bytes(number), query)
-        return self._json(200, _only(self.record(kind, number).show(self.show), query))
+        found = self.record(kind, number)
+        shown = found.show_as_product(self.show) if isinstance(found, Product) else found.show(self.show)
+        return self._json(200, _only(shown, query))
 
     def record(self, kind: str, number: int) -> Product | Customer:
         """A product or customer; Problem when there is none."""
@@ -281,8 +323,10 @@ class WooCommerceSandbox:
             return orjson.loads(self.order_bytes(number))
         if kind == "refunds":
             return self._refund(int(parent or 0), number)
-        found = self.customers[number] if kind == "customers" else self.products[number]
-        return found.show(self.show)
+        if kind == "customers":
+            return self.customers[number].show(self.show)
+        found = self.products[number]
+        return found.show_as_product(self.show) if kind == "products" else found.show(self.show)
 
     def _numbers(self, asked: ListQuery, parent: int | None) -> list[int]:
         if parent is not None:
@@ -310,14 +354,15 @@ class WooCommerceSandbox:
         elif asked.kind == "products":
             for product in self.products.values():
                 passes = product.status in wanted or (everything and product.status != "trash")
-                right = product.sku.lower() == asked.sku.lower() if asked.sku else not product.parent_id
+                right = product.sku.lower() in asked.skus if asked.skus else not product.parent_id
                 named = not asked.include or product.id in asked.include
                 if passes and right and named and asked.in_time(product.modified):
                     yield product.id, product.created, product.modified, product.name
         else:
             for customer in self.customers.values():
                 right = asked.role == "all" or customer.role == asked.role
-                if right and (asked.email is None or customer.email == asked.email):
+                named = not asked.include or customer.id in asked.include
+                if right and named and (asked.email is None or customer.email == asked.email):
                     yield customer.id, customer.created, customer.modified or 0, customer.username
 
     def _sub_rows(self, kind: str, parent: int, asked: ListQuery) -> Iterable[tuple[int, int, int, str]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from comptoir_woocommerce._sandbox.catalogue import Customer, Product, empty_place
+from comptoir_woocommerce._sandbox.catalogue import Product
+from comptoir_woocommerce._sandbox.goods import GoodsWrites, batch, merged_meta
 from comptoir_woocommerce._sandbox.lists import ORDER_STATUSES, Problem
 from comptoir_woocommerce._sandbox.money import Charge, Coupon, Line, Order, Rate, Refund, micros
 from comptoir_woocommerce._sandbox.seed import OrderSlot
@@ -39,48 +40,42 @@ class Writes:
 
     def __init__(self, shop: WooCommerceSandbox) -> None:
         self._shop = shop
+        self._goods = GoodsWrites(shop)
 
     def find(self, method: str, steps: list[str]) -> Handler | None:
         """What handles a request, None when there is no such route."""
         numbers = [int(step) for step in steps if step.isdigit()]
         shape = "/".join("#" if step.isdigit() else step for step in steps)
         change = method in ("PUT", "PATCH", "POST")
+        goods = self._goods
         routes: dict[tuple[str, str], Handler] = {
             ("POST", "orders"): lambda body, query: self.create_order(body),
-            ("POST", "orders/batch"): lambda body, query: self._batch(body, self.update_order),
+            ("POST", "orders/batch"): lambda body, query: self.orders_batch(body),
             ("POST", "orders/#/refunds"): lambda body, query: self.create_refund(numbers[0], body),
             ("POST", "orders/#/notes"): lambda body, query: self.create_note(numbers[0], body),
-            ("POST", "products"): lambda body, query: self.create_product(body, 0),
-            ("POST", "products/batch"): lambda body, query: self._batch(body, self.update_product),
-            ("POST", "products/#/variations"): lambda body, query: self.create_product(body, numbers[0]),
-            ("POST", "customers"): lambda body, query: self.create_customer(body),
+            ("POST", "products"): lambda body, query: goods.create_product(body, 0),
+            ("POST", "products/batch"): lambda body, query: goods.products_batch(body),
+            ("POST", "products/#/variations"): lambda body, query: goods.create_product(body, numbers[0]),
+            ("POST", "products/#/variations/batch"): lambda body, query: goods.variations_batch(numbers[0], body),
+            ("POST", "customers"): lambda body, query: goods.create_customer(body),
+            ("POST", "customers/batch"): lambda body, query: goods.customers_batch(body),
             ("DELETE", "orders/#"): lambda body, query: self.delete_order(numbers[0], query),
-            ("DELETE", "products/#"): lambda body, query: self.delete_product(numbers[0], query),
-            ("DELETE", "customers/#"): lambda body, query: self.delete_customer(numbers[0], query),
+            ("DELETE", "products/#"): lambda body, query: goods.delete_product(numbers[0], query),
+            ("DELETE", "customers/#"): lambda body, query: goods.delete_customer(numbers[0], query),
         }
         if change and shape == "orders/#":
             return lambda body, query: self.update_order(numbers[0], body)
         if change and shape == "products/#":
-            return lambda body, query: self.update_product(numbers[0], body)
+            return lambda body, query: goods.update_product(numbers[0], body)
         if change and shape == "products/#/variations/#":
-            self._shop.variation(numbers[0], numbers[1])
-            return lambda body, query: self.update_product(numbers[1], body)
+            return lambda body, query: goods.update_variation(numbers[0], numbers[1], body)
         if change and shape == "customers/#":
-            return lambda body, query: self.update_customer(numbers[0], body)
+            return lambda body, query: goods.update_customer(numbers[0], body)
         return routes.get((method, shape))
 
-    def _batch(self, body: dict[str, Any], update: Callable[[int, dict[str, Any]], Answer]) -> Answer:
-        rows = [row for key in ("create", "update", "delete") for row in body.get(key) or ()]
-        if len(rows) > 100:
-            words = "Unable to accept more than 100 items for this request."
-            raise Problem(413, "woocommerce_rest_request_entity_too_large", words)
-        done = []
-        for row in body.get("update") or ():
-            try:
-                done.append(update(int(row["id"]), row)[1])
-            except Problem as problem:
-                done.append({"id": row["id"], "error": problem.body})
-        return 200, {"update": done}
+    def orders_batch(self, body: dict[str, Any]) -> Answer:
+        """POST orders/batch."""
+        return batch(self._shop, body, create=self.create_order, update=self.update_order, delete=self.delete_order)
 
     # --- orders -----------------------------------------------------------------------------------------------
 
@@ -97,7 +92,7 @@ class Writes:
         order.billing = {**dict.fromkeys((*_PLACE, "email", "phone"), ""), **(body.get("billing") or {})}
         order.shipping = {**dict.fromkeys((*_PLACE, "phone"), ""), **(body.get("shipping") or {})}
         self._texts(order, body)
-        order.meta = self._meta([], body)
+        order.meta = merged_meta(shop, [], body)
         order.tax_line_ids = number * 100 + 30
         order.coupons = [
             Coupon(number * 100 + 28 + n, str(row["code"]).lower(), 10)
@@ -121,7 +116,7 @@ class Writes:
             if part in body:
                 setattr(order, part, {**getattr(order, part), **body[part]})
         self._texts(order, body)
-        order.meta = self._meta(order.meta, body)
+        order.meta = merged_meta(shop, order.meta, body)
         self._rows(order, body)
         self._set_status(order, status)
         if body.get("set_paid"):
@@ -170,16 +165,6 @@ class Writes:
                 setattr(order, attribute, str(body[name]))
         if "transaction_id" in body:
             order.transaction = str(body["transaction_id"])
-
-    def _meta(self, held: list[dict[str, Any]], body: dict[str, Any]) -> list[dict[str, Any]]:
-        found = [dict(entry) for entry in held]
-        for row in body.get("meta_data") or ():
-            known = next((e for e in found if row.get("id") and e["id"] == row["id"]), None)
-            if known is not None:
-                known["value"] = row.get("value")
-            else:
-                found.append({"id": self._shop.new_id(), "key": row.get("key"), "value": row.get("value")})
-        return [entry for entry in found if entry["value"] is not None]
 
     def _rows(self, order: Order, body: dict[str, Any]) -> None:
         """Adds, changes or (quantity 0) removes rows."""
@@ -300,13 +285,7 @@ class Writes:
             return
         product.stock = (product.stock or 0) + change
         product.recount()
-        self._touch(product)
-
-    def _touch(self, product: Product) -> None:
-        """A variation's change moves its product's date too (observed)."""
-        product.modified = self._shop.now
-        if product.parent_id:
-            self._shop.products[product.parent_id].modified = self._shop.now
+        self._goods.touch(product)
 
     # --- refunds ----------------------------------------------------------------------------------------------
 
@@ -368,114 +347,6 @@ class Writes:
             charge = next((c for c in rows if c.id == row.get("id")), None)
             if charge is not None:
                 into.append(Charge(number, charge.label, charge.method, net, charge.rates, refunds=charge.id))
-
-    # --- products and customers -------------------------------------------------------------------------------
-
-    def create_product(self, body: dict[str, Any], parent: int) -> Answer:
-        """POST products, or variations of one."""
-        shop = self._shop
-        if parent:
-            shop.record("products", parent)
-        self._check_product(body, 0)
-        name = str(body.get("name") or (shop.products[parent].name if parent else "Product"))
-        kind = "variation" if parent else str(body.get("type", "simple"))
-        product = Product(shop.new_id(), name, shop.now, shop.now, type=kind, parent_id=parent)
-        shop.products[product.id] = product
-        if parent:
-            shop.products[parent].variations.append(product.id)
-        self._fill(product, body)
-        return 201, product.show(shop.show)
-
-    def update_product(self, number: int, body: dict[str, Any]) -> Answer:
-        """PUT products/#. An id in the body wins over the one in the address; every write moves the date (observed)."""
-        shop = self._shop
-        product = shop.products.get(int(body.get("id") or number))
-        if product is None:
-            raise Problem(400, "woocommerce_rest_product_invalid_id", "Invalid ID.")
-        self._check_product(body, product.id)
-        self._fill(product, body)
-        return 200, product.show(shop.show)
-
-    def delete_product(self, number: int, query: dict[str, str]) -> Answer:
-        """DELETE products/#: into the trash, or with force for good."""
-        shop = self._shop
-        shop.record("products", number)
-        product = shop.products[number]
-        if query.get("force", "").lower() == "true":
-            del shop.products[number]
-            return 200, product.show(shop.show)
-        if product.status == "trash":
-            raise Problem(410, "woocommerce_rest_already_trashed", "The product has already been deleted.")
-        product.status = "trash"
-        self._touch(product)
-        return 200, product.show(shop.show)
-
-    def _check_product(self, body: dict[str, Any], own: int) -> None:
-        for name in ("regular_price", "sale_price"):
-            if name in body and not isinstance(body[name], str):
-                raise Problem.parameter(name, f"{name} is not of type string.", "rest_invalid_type", {"param": name})
-        sku = body.get("sku")
-        others = [p for p in self._shop.products.values() if sku and p.sku == sku and p.id != own]
-        # Version 7 gives the SKU of a product in the trash away, 11 keeps it (observed).
-        twin = next((p for p in others if self._shop.show.modern or p.status != "trash"), None)
-        if twin is not None:
-            data = {"status": 400, "resource_id": twin.id, "unique_sku": f"{sku}-1"}
-            raise Problem(400, "product_invalid_sku", "Invalid or duplicated SKU.", data)
-
-    def _fill(self, product: Product, body: dict[str, Any]) -> None:
-        names = {
-            "name": "name", "status": "status", "sku": "sku", "global_unique_id": "gtin", "weight": "weight",
-            "regular_price": "regular_price", "sale_price": "sale_price", "tax_class": "tax_class",
-            "manage_stock": "manage_stock", "backorders": "backorders", "virtual": "virtual",
-            "description": "description", "stock_status": "stock_status", "grouped_products": "grouped",
-        }  # fmt: skip
-        for name, attribute in names.items():
-            if name in body:
-                setattr(product, attribute, body[name])
-        if "stock_quantity" in body and product.manage_stock is True:
-            product.stock = int(body["stock_quantity"] or 0)
-        if "attributes" in body:
-            product.attributes = [{"id": 0, "name": str(row.get("id", "")), **row} for row in body["attributes"]]
-        product.meta = self._meta(product.meta, body)
-        product.recount()
-        self._touch(product)
-
-    def create_customer(self, body: dict[str, Any]) -> Answer:
-        """POST customers."""
-        shop, mail = self._shop, str(body.get("email", ""))
-        if any(c.email == mail for c in shop.customers.values()):
-            words = f"An account is already registered with {mail}. Please log in or use a different email address."
-            if not shop.show.modern:
-                link = '<a href="#" class="showlogin">Please log in.</a>'
-                words = f"An account is already registered with your email address. {link}"
-            raise Problem(400, "registration-error-email-exists", words)
-        number = max(shop.customers, default=0) + 1
-        customer = Customer(number, mail, "", "", str(body.get("username") or mail.split("@")[0]), shop.now, shop.now)
-        shop.customers[number] = customer
-        return 201, self._fill_customer(customer, body)
-
-    def update_customer(self, number: int, body: dict[str, Any]) -> Answer:
-        """PUT customers/#."""
-        self._shop.record("customers", number)
-        return 200, self._fill_customer(self._shop.customers[number], body)
-
-    def delete_customer(self, number: int, query: dict[str, str]) -> Answer:
-        """DELETE customers/#: for good or not at all."""
-        shop = self._shop
-        shop.record("customers", number)
-        if query.get("force", "").lower() != "true":
-            raise Problem(501, "woocommerce_rest_trash_not_supported", "Customers do not support trashing.")
-        return 200, shop.customers.pop(number).show(shop.show)
-
-    def _fill_customer(self, customer: Customer, body: dict[str, Any]) -> Any:
-        for name in ("first_name", "last_name", "email", "role"):
-            if name in body:
-                setattr(customer, name, str(body[name]))
-        customer.billing = {**empty_place(email=True), **customer.billing, **(body.get("billing") or {})}
-        customer.shipping = {**empty_place(email=False), **customer.shipping, **(body.get("shipping") or {})}
-        customer.meta = self._meta(customer.meta, body)
-        customer.modified = self._shop.now
-        return customer.show(self._shop.show)
 
 
 def _status(status: Any) -> str:

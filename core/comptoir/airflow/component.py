@@ -19,6 +19,12 @@ import time
 PATIENCE_SECONDS = 30.0
 
 
+def tie_to(lifeline: int) -> None:
+    """Ends this process soon after the writing end of the pipe is closed; returns at once."""
+    os.set_inheritable(lifeline, False)
+    threading.Thread(target=_end_with_the_runtime, args=(lifeline,), daemon=True, name="lifeline").start()
+
+
 def _end_with_the_runtime(lifeline: int) -> None:
     # Nothing is ever written: this returns at the end of file and not before.
     os.read(lifeline, 1)
@@ -30,9 +36,7 @@ def _end_with_the_runtime(lifeline: int) -> None:
 
 def main(arguments: list[str]) -> None:
     """Run `airflow <arguments[1:]>` in this process until the runtime ends."""
-    lifeline = int(arguments[0])
-    os.set_inheritable(lifeline, False)
-    threading.Thread(target=_end_with_the_runtime, args=(lifeline,), daemon=True, name="lifeline").start()
+    tie_to(int(arguments[0]))
     sys.argv = ["airflow", *arguments[1:]]
 
     from airflow.__main__ import main as airflow

@@ -1,5 +1,9 @@
 """Routes of comptoir.toml become DAGs: one per route, with one task that does all of its work.
 
+A route runs by its schedule, and where it has one or names triggers, also when something waits for it (`watch.py`):
+both kinds of runs are of the same DAG, so that never two of them are at it. A woken run takes what waits and lingers; a
+scheduled one asks every source, and finds what a webhook that was lost would have told.
+
 Read by Airflow again and again (every task reads its file anew), so nothing here opens a database or a
 connection, and what the work itself needs is imported inside the task.
 """
@@ -13,10 +17,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
-from airflow.sdk import DAG, CronTriggerTimetable, ExceptionRetryPolicy, RetryAction, RetryRule, task
+from airflow.sdk import (
+    DAG,
+    Asset,
+    AssetOrTimeSchedule,
+    AssetWatcher,
+    CronTriggerTimetable,
+    RetryAction,
+    RetryRule,
+    task,
+)
 from croniter import croniter  # type: ignore[import-untyped]
 
+from comptoir.airflow.retries import CarefulRetryPolicy
+from comptoir.airflow.watch import WorkTrigger
 from comptoir.errors import ConfigError, TransientError
+from comptoir.store.waiting import topics_of
 
 if TYPE_CHECKING:
     from comptoir.app.config import RouteSettings, Settings
@@ -33,7 +49,8 @@ HUB: Final = "hub"
 POOL_SLOTS: Final = 2
 
 #: Airflow's kind of a run -> what our journal of runs calls it.
-_TRIGGERS: Final = {"manual": "manual", "asset_triggered": "webhook"}
+_WOKEN: Final = "webhook"
+_TRIGGERS: Final = {"manual": "manual", "asset_triggered": _WOKEN}
 
 _RETRIES: Final = 4
 _BROKEN: Final = "broken"
@@ -52,6 +69,24 @@ def pool(connection: str) -> str:
 def pools(settings: Settings) -> dict[str, int]:
     """Every pool that the DAGs of this configuration use, with the slots it starts with."""
     return {pool(name): POOL_SLOTS for name in settings.connections}
+
+
+def work_asset(route: str) -> str:
+    """The name of the asset whose events wake a route. It is a bell, nothing is stored under it."""
+    return f"comptoir.work.{route}"
+
+
+def topics(settings: Settings, route: RouteSettings) -> list[str]:
+    """The topics whose work wakes this route; none for a route that is only ever started by hand."""
+    if route.schedule is None and not route.triggers:
+        return []
+    return topics_of(
+        route.entity,
+        route.sources,
+        route.targets,
+        webhooks="webhook" in route.triggers,
+        channels=[name for name, link in settings.connections.items() if link.invoicing in ("self", HUB)],
+    )
 
 
 def build_dags(config_path: Path) -> dict[str, DAG]:
@@ -80,7 +115,7 @@ def build_dags(config_path: Path) -> dict[str, DAG]:
 def _route_dag(config_path: Path, settings: Settings, name: str, route: RouteSettings) -> DAG:
     with DAG(
         dag_id(name),
-        schedule=_timetable(route.schedule, settings.company.zone),
+        schedule=_schedule(config_path, settings, name, route),
         # No start date: with one, a new DAG runs at once for the last tick before it was deployed.
         catchup=False,
         max_active_runs=1,
@@ -108,17 +143,27 @@ def _run_task(config_path: str, route_name: str, pool_name: str) -> Callable[[],
 
         from comptoir.airflow.secrets import AirflowSecrets
         from comptoir.app.bootstrap import open_hub
+        from comptoir.app.linger import route_at_work, run_and_linger
         from comptoir.app.run_route import run_route
 
-        trigger = _TRIGGERS.get(str(get_current_context()["dag_run"].run_type), "schedule")
+        trigger = _trigger(get_current_context()["dag_run"].run_type)
         with open_hub(config_path, secrets=AirflowSecrets(), log=log.info) as hub:
-            report = run_route(hub, route_name, trigger=trigger).as_dict()
+            if trigger == _WOKEN:
+                report = run_and_linger(hub, route_name, trigger=trigger)
+            else:
+                with route_at_work(hub, route_name):
+                    report = run_route(hub, route_name, trigger=trigger).as_dict()
         if report["state"] == "failed":
             # Nothing was raised, and yet the run is not whole (a window that was not read to its end).
             raise TransientError(f"The run {report['run_id']} of {route_name} did not get to its end.")
         return dict(report)
 
     return run
+
+
+def _trigger(run_type: Any) -> str:
+    # An enumeration in a worker, whose str() is its name; its value as text elsewhere.
+    return _TRIGGERS.get(getattr(run_type, "value", run_type), "schedule")
 
 
 def _broken_dag(name: str, reason: str) -> DAG:
@@ -150,6 +195,21 @@ def _pool_of(settings: Settings, route: RouteSettings) -> str:
     return "default_pool"
 
 
+def _schedule(config_path: Path, settings: Settings, name: str, route: RouteSettings) -> Any:
+    """By the clock, when woken, both or neither."""
+    timetable = _timetable(route.schedule, settings.company.zone)
+    wakes = topics(settings, route)
+    if not wakes:
+        return timetable
+    bell = Asset(
+        name=work_asset(name),
+        uri=f"comptoir://work/{name}",
+        group="comptoir",
+        watchers=[AssetWatcher(name="work", trigger=WorkTrigger(str(config_path), name, wakes))],
+    )
+    return [bell] if timetable is None else AssetOrTimeSchedule(timetable=timetable, assets=[bell])
+
+
 def _timetable(schedule: str | None, zone: str) -> CronTriggerTimetable | None:
     if schedule is None:
         return None
@@ -161,10 +221,10 @@ def _timetable(schedule: str | None, zone: str) -> CronTriggerTimetable | None:
     return CronTriggerTimetable(schedule, timezone=zone)
 
 
-def _retry_policy() -> ExceptionRetryPolicy:
+def _retry_policy() -> CarefulRetryPolicy:
     """Try again what may pass by itself; stop at once where a person has to act first."""
     fail, retry = RetryAction.FAIL, RetryAction.RETRY
-    return ExceptionRetryPolicy(
+    return CarefulRetryPolicy(
         rules=[
             RetryRule("comptoir.errors.ConfigError", fail, reason="the configuration has to be corrected"),
             RetryRule("comptoir.errors.ContractViolation", fail, reason="a connector has to be corrected"),

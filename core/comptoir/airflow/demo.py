@@ -1,10 +1,11 @@
-"""A merchant in a box: two shops, EBP, Airflow and a scripted day, all on this machine and gone afterwards:
+"""A merchant in a box: two shops, EBP, the webhook gateway, Airflow and a scripted day, gone afterwards:
 
-    python -m comptoir.airflow.demo [--headless] [--json] [--folder DIR] [--port PORT]
+    python -m comptoir.airflow.demo [--headless] [--measure] [--json] [--folder DIR] [--port PORT]
 
-Headless it plays the day to its end through Airflow's scheduler, compares what the shops sold with what EBP holds,
-and exits with 0 when everything held, with 1 otherwise, and with 130 when it was interrupted. Otherwise it stays up
-until Ctrl-C. Nothing of the caller's own Comptoir or Airflow is used or changed.
+Headless it plays the day to its end, both ways, through webhooks and Airflow's scheduler, measures how long orders
+take, loses webhooks on purpose, compares the shops with EBP, and exits with 0 when everything held, with 1 otherwise,
+and with 130 when it was interrupted. Otherwise it stays up until Ctrl-C. Nothing of the caller's own Comptoir or
+Airflow is used or changed.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from comptoir.airflow.demo_screen import Screen
 
 __all__ = ["main"]
+
+#: Orders in each measured series: in the quick form, and with --measure.
+SHORT, LONG = 20, 100
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -50,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="comptoir demo", description="Two shops, EBP, Airflow and a scripted day, on this machine alone."
     )
     parser.add_argument("--headless", action="store_true", help="play the day to its end, check it, exit")
+    parser.add_argument(
+        "--measure", action="store_true", help=f"{LONG} orders in each measured series instead of {SHORT} (headless)"
+    )
     parser.add_argument("--json", action="store_true", help="the summary as JSON on standard output (headless)")
     parser.add_argument("--folder", type=Path, help="an empty or new folder that is kept (default: a temporary one)")
     parser.add_argument("--port", type=int, default=0, help="of Airflow's pages; 0 takes a free one")
@@ -85,7 +92,8 @@ def _play(given: argparse.Namespace) -> int:
     lived = False
     try:
         with _place(given.folder, screen) as place, ExitStack() as stack, _stopping(place, screen):
-            day = Day(place.folder, screen, stack, port=given.port)
+            measured = LONG if given.measure else SHORT
+            day = Day(place.folder, screen, stack, port=given.port, measured=measured)
             day.start()
             day.first_round()
             if given.headless:

@@ -13,7 +13,15 @@ from typing import Any, Final
 from comptoir.airflow.demo_story import DESKS, Merchant, Sale
 from comptoir.domain.accounts import AccountMap
 
-__all__ = ["Check", "Holdings", "check_airflow", "check_documents", "check_secrets", "missing"]
+__all__ = [
+    "Check",
+    "Holdings",
+    "check_airflow",
+    "check_documents",
+    "check_secrets",
+    "check_webhooks",
+    "missing",
+]
 
 SHOP: Final = "boutique"
 BOOKED: Final = "atelier"
@@ -217,19 +225,50 @@ def _quarantine(merchant: Merchant, parked: Sequence[Any]) -> Check:
 
 
 def check_airflow(
-    runs: Sequence[Mapping[str, Any]], dags: Iterable[str], delivered: int, acknowledged: int
+    runs: Sequence[Mapping[str, Any]], dags: Iterable[str], woken: Iterable[str], delivered: int, acknowledged: int
 ) -> Iterator[Check]:
-    """Airflow's own account of its runs, and EBP's reports that came back through them."""
-    scheduled = {run["dag"] for run in runs if run["type"] == "scheduled" and run["state"] == "success"}
+    """Airflow's own account of its runs, and EBP's reports that came back through them.
+
+    `woken`: the DAGs that must have run because something waited, too.
+    """
+    held = {kind: _dags(runs, kind) for kind in ("scheduled", "asset_triggered")}
     failed = [f"{run['dag']} {run['run_id']} is {run['state']}" for run in runs if run["state"] != "success"]
-    lacking = sorted(set(dags) - scheduled)
-    figures = [f"{len(runs)} runs, {sum(run['type'] == 'scheduled' for run in runs)} of them by the schedule", *failed]
-    if lacking:
-        figures.append(f"no scheduled run of {', '.join(lacking)}")
-    yield Check("every run succeeded, each route ran by its schedule", not failed and not lacking, "; ".join(figures))
+    lacking = [f"no scheduled run of {dag}" for dag in sorted(set(dags) - held["scheduled"])]
+    lacking += [f"{dag} was never woken" for dag in sorted(set(woken) - held["asset_triggered"])]
+    kinds = Counter(run["type"] for run in runs)
+    figures = [
+        f"{len(runs)} runs, {kinds['scheduled']} of them by the schedule, {kinds['asset_triggered']} woken",
+        *failed,
+        *lacking,
+    ]
+    yield Check(
+        "every run succeeded, each route ran by its schedule and was woken", not failed and not lacking,
+        "; ".join(figures),
+    )  # fmt: skip
     yield Check(
         "EBP's reports came back for every document", delivered == acknowledged > 0,
         f"{acknowledged} of {delivered} documents acknowledged",
+    )  # fmt: skip
+
+
+def _dags(runs: Sequence[Mapping[str, Any]], kind: str) -> set[str]:
+    return {run["dag"] for run in runs if run["type"] == kind and run["state"] == "success"}
+
+
+def check_webhooks(merchant: Merchant, handled: Mapping[str, int], waiting: int) -> Check:
+    """What the shops sent and the gateway took was worked off. The same content sent twice is one webhook."""
+    taken, lost = merchant.taken, merchant.lost
+    off = [
+        f"{shop}: {handled.get(shop, 0)} handled"
+        for shop in merchant.shops
+        if not 0 < handled.get(shop, 0) <= taken[shop]
+    ]
+    figures = ", ".join(
+        f"{shop} sent {taken[shop]} that were taken, {handled.get(shop, 0)} handled" for shop in merchant.shops
+    )
+    return Check(
+        "no webhook is left waiting", not waiting and not off,
+        f"{figures}; {sum(lost.values())} lost while the gateway was away; {waiting} wait",
     )  # fmt: skip
 
 

@@ -1,11 +1,10 @@
-"""The course of the demo: everything is started, a day is played through Airflow's scheduler, and checked."""
+"""The course of the demo: a day is played through the gateway and Airflow's scheduler, measured, and checked."""
 
 from __future__ import annotations
 
 import json
-import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
@@ -13,177 +12,179 @@ from typing import Any, Final
 
 from comptoir.airflow import demo_checks
 from comptoir.airflow.demo_checks import Check
+from comptoir.airflow.demo_measure import Figures, Measure
+from comptoir.airflow.demo_office import BothWays
 from comptoir.airflow.demo_screen import Screen
-from comptoir.airflow.demo_story import Happened, Merchant
-from comptoir.airflow.runtime import ADMIN, AirflowRuntime
-from comptoir.airflow.serve import DATABASE
-from comptoir.app import database
+from comptoir.airflow.demo_story import SHOP
+from comptoir.airflow.demo_town import Town
+from comptoir.airflow.runtime import ADMIN
 from comptoir.app.bootstrap import check_installation
 from comptoir.app.quarantine import list_open
-from comptoir.errors import ComptoirError, TransientError
-from comptoir.store.embedded import EmbeddedServer
 
 __all__ = ["Day"]
 
-_DAGS_SECONDS: Final = 120.0
-_ROUND_SECONDS: Final = 180.0
-_ARRIVAL_SECONDS: Final = 150.0
-_SETTLE_SECONDS: Final = 90.0
+#: Patience, not expectation.
+_ARRIVAL_SECONDS: Final = 300.0
+_SETTLE_SECONDS: Final = 240.0
+
+#: The slowest schedule of the routes that bring orders to their targets, and what a run may need to begin and to do
+#: its work beside the others.
+_POLL_SECONDS: Final = 60
+_RUN_SECONDS: Final = 60
+_LOST_ORDERS: Final = 14
+
 _EVENT_EVERY: Final = 20.0
-_IMPORT_EVERY: Final = 30.0
 
 
-class Day:
-    """One demo in one folder; what it starts is stopped by `stack`."""
+class Day(Town):
+    """A day of the town; `measured`: orders in each measured series."""
 
-    def __init__(self, folder: Path, screen: Screen, stack: ExitStack, *, port: int = 0) -> None:
-        self._screen = screen
-        self._stack = stack
-        self._port = port
-        self._merchant = Merchant(folder)
-        self._runtime: AirflowRuntime | None = None
-        self._dags: dict[str, str] = {}
-
-    # -- starting
-
-    def start(self) -> None:
-        """The merchant's files, his shops, PostgreSQL and Airflow."""
-        merchant, screen = self._merchant, self._screen
-        screen.line(f"A merchant in a box, in {merchant.folder}")
-        with screen.step("Opening two shops") as said:
-            merchant.write_files()
-            self._stack.callback(merchant.close)
-            merchant.open_shops()
-            merchant.write_environment()
-            orders = sum(len(merchant.sales(shop)) for shop in merchant.shops)
-            said.text = f"Two shops are open, with {orders} orders; the hub begins with those of {merchant.cutover}."
-        with screen.step("Starting PostgreSQL") as said:
-            server = self._stack.enter_context(EmbeddedServer.acquire(merchant.home))
-            server.ensure_database(DATABASE)
-            database.upgrade(merchant.config, _nobody)
-            said.text = "PostgreSQL runs, and Comptoir's tables are made."
-        # Whatever reads Airflow's settings in this process finds those of the demo, not the caller's.
-        os.environ["AIRFLOW_HOME"] = str(merchant.home / "airflow")
-        with screen.step("Starting Airflow: scheduler, API server, DAG processor, triggerer") as said:
-            self._runtime = AirflowRuntime(
-                merchant.home,
-                merchant.config,
-                server.psycopg2_url(DATABASE),
-                self._port,
-                server=server,
-                environment=merchant.environment(),
-            )
-            self._stack.callback(self._stop)
-            self._runtime.start()
-            said.text = f"Airflow's four programs are healthy at {self._runtime.base_url}"
-
-    def _stop(self) -> None:
-        with self._screen.step("Stopping Airflow") as said:
-            self._airflow.stop()
-            said.text = "Airflow has stopped."
-
-    @property
-    def _airflow(self) -> AirflowRuntime:
-        if self._runtime is None:
-            raise RuntimeError("Airflow was not started")
-        return self._runtime
-
-    # -- rounds
-
-    def first_round(self) -> None:
-        """Each route once, by hand, and what EBP says to it."""
-        from comptoir.airflow.dag_factory import dag_id, pools
-
-        settings = check_installation(self._merchant.config).settings
-        self._dags = {route: dag_id(route) for route in settings.routes}
-        with self._screen.step("Airflow reads the routes") as said:
-            self._airflow.ensure_pools(pools(settings))
-            self._wait(self._all_dags_known, _DAGS_SECONDS, "Airflow does not know the routes")
-            said.text = f"Airflow knows the routes: {', '.join(self._dags)}."
-        with self._screen.step("First round") as said:
-            self._round(self._dags)
-            said.text = "First round: each route was triggered and ran."
-        self._import()
-
-    def _all_dags_known(self) -> bool:
-        errors = self._airflow.client.import_errors()
-        if errors:
-            raise ComptoirError(f"Airflow cannot read the routes: {errors[0].strip().splitlines()[-1]}")
-        return set(self._dags.values()) <= set(self._airflow.client.dags())
-
-    def _round(self, routes: Sequence[str] | Mapping[str, str]) -> None:
-        client = self._airflow.client
-        begun = {self._dags[route]: client.trigger(self._dags[route]) for route in routes}
-        for dag, run in begun.items():
-            state = client.wait(dag, run, timeout=_ROUND_SECONDS)
-            if state != "success":
-                last = client.log(dag, run).splitlines()[-5:]
-                raise ComptoirError(f"The run {run} of {dag} ended as {state}: {' | '.join(last)}")
-
-    def _import(self) -> None:
-        for done in self._merchant.import_files():
-            self._screen.line(f"           EBP {done.desk} imports {', '.join(done.files)}")
-
-    def _event(self, event: Happened) -> None:
-        self._screen.line(f"           {event.shop}: {event.title_fr}, no {event.number} ({event.title_en})")
-
-    def _wait(self, condition: Callable[[], bool], seconds: float, complaint: str) -> None:
-        deadline = time.monotonic() + seconds
-        while not self._calmly(condition):
-            if time.monotonic() > deadline:
-                raise ComptoirError(f"{complaint} after {seconds:.0f} seconds.", hint=f"See {self._airflow.log_dir}.")
-            time.sleep(1)
-
-    def _calmly(self, condition: Callable[[], bool]) -> bool:
-        """The condition; False when Airflow is too busy to answer, as it is now and then on a small machine."""
-        self._airflow.check()
-        try:
-            return condition()
-        except TransientError:
-            return False
+    def __init__(self, folder: Path, screen: Screen, stack: ExitStack, *, port: int = 0, measured: int = 20) -> None:
+        super().__init__(folder, screen, stack, port=port)
+        self._measured = measured
 
     # -- headless
 
     def play_and_check(self) -> bool:
-        """The day, its runs by the schedule, the comparison and the summary; whether everything held."""
-        screen, merchant = self._screen, self._merchant
-        with screen.step("The day in the shops") as said:
-            for event in merchant.whole_day():
+        """The day both ways, the measures, the comparison and the summary; whether everything held."""
+        screen = self._screen
+        checks = [self._shops_day()]
+        both = BothWays(self._merchant, self._store)
+        since = self._merchant.now()
+        with screen.step("Between the shops and EBP") as said:
+            for number, event in enumerate(both.happen(), 1):
                 self._event(event)
-            said.text = f"{len(merchant.happened)} events have happened in the shops."
-        since = merchant.now()
-        with screen.step("Waiting for the runs by the schedule") as said:
-            brought = self._scheduled_runs(since)
-            said.text = "The scheduled runs have brought everything." if brought.ok else "NOT everything has arrived."
+                said.text = f"{number} things have changed in EBP and in the shops."
+            self._export_due = True
+        series = self._measure(both)
+        checks.append(self._both_arrived(both, since))
+        series.append(self._burst())
+        checks += [*_measured(series), *self._without_webhooks()]
         with screen.step("EBP's last reports are read") as said:
-            self._round(["orders", "books"])
-            self._settle()
-            said.text = "EBP's last reports were read, and the routes are paused."
+            self._last_words(both)
+            said.text = "EBP's last reports were read, stock was compared once more, and the routes are paused."
         with screen.step("Comparing the shops with EBP") as said:
             runs, reports = self._runs()
-            checks = [brought, *self._checks(runs, reports)]
+            checks += self._checks(both, runs, reports)
             said.text = f"{len(checks)} checks were made."
-        self._summary(runs, reports, checks)
+        self._summary(runs, reports, checks, series)
         return all(check.ok for check in checks)
 
-    def _scheduled_runs(self, since: datetime) -> Check:
-        begun = time.monotonic()
+    def _shops_day(self) -> Check:
+        merchant = self._merchant
+        with self._screen.step("The day in the shops") as said:
+            begun = time.monotonic()
+            for event in merchant.whole_day():
+                self._event(event)
+            ok = self._within(self._all_there, _ARRIVAL_SECONDS)
+            took = time.monotonic() - begun
+            said.text = "The day in the shops has arrived." if ok else "NOT everything has arrived."
+        absent = demo_checks.missing(merchant)
+        figures = f"{len(merchant.happened)} events, all there after {took:.0f} s"
+        return Check(
+            "webhooks and the schedule alone brought the day to EBP", ok,
+            figures if ok else f"{absent} documents are missing after {took:.0f} s",
+        )  # fmt: skip
+
+    def _all_there(self) -> bool:
+        return not demo_checks.missing(self._merchant) and not self._store.waiting()
+
+    def _measure(self, both: BothWays) -> list[Figures]:
+        """Orders one by one, while the schedule brings what changed in EBP."""
+
+        def tick() -> None:
+            self._tick()
+            self._decide(both)
+
+        self._loud = False
+        with self._screen.step(f"{self._measured} orders, one at a time") as said:
+            figures = Measure(self._merchant, self._store, tick).alone(self._measured)
+            said.text = f"One at a time, {figures}."
+        return [figures]
+
+    def _burst(self) -> Figures:
+        with self._screen.step(f"{self._measured} orders at once") as said:
+            figures = Measure(self._merchant, self._store, self._tick).burst(self._measured)
+            said.text = f"At once, {figures}."
+        return figures
+
+    def _decide(self, both: BothWays) -> None:
+        decided = both.decide()
+        if decided:
+            self._screen.line(f"           {decided}")
+
+    def _both_arrived(self, both: BothWays, since: datetime) -> Check:
+        """Every change is on its other side, and each route has run by its schedule since."""
 
         def arrived() -> bool:
-            self._import()
-            if demo_checks.missing(self._merchant):
-                return False
-            return all(self._scheduled_since(dag, since) for dag in self._dags.values())
+            self._decide(both)
+            return not both.lacking() and all(self._scheduled_since(dag, since) for dag in self._dags.values())
 
-        deadline = begun + _ARRIVAL_SECONDS
-        while not (ok := self._calmly(arrived)) and time.monotonic() < deadline:
-            time.sleep(1)
-        absent = demo_checks.missing(self._merchant)
-        figures = f"{len(self._merchant.happened)} events, all there after {time.monotonic() - begun:.0f} s"
+        begun = self._merchant.now()
+        with self._screen.step("Waiting for the schedule") as said:
+            ok = self._within(arrived, _ARRIVAL_SECONDS)
+            lacking = both.lacking()
+            said.text = f"NOT there: {', '.join(lacking)}" if lacking else "What changed in EBP is in the shops."
+        seconds = (self._merchant.now() - since).total_seconds()
+        waited = (self._merchant.now() - begun).total_seconds()
         return Check(
-            "runs by the schedule alone brought the day to EBP", ok,
-            figures if ok else f"{absent} documents are missing after {_ARRIVAL_SECONDS:.0f} s",
-        )  # fmt: skip
+            "what changed in EBP and in the shops is on its other side, every route ran by its schedule",
+            ok,
+            f"all there {seconds:.0f} s after it happened ({waited:.0f} s of them beside nothing else)"
+            if ok
+            else f"missing: {', '.join(lacking) or 'a scheduled run'}",
+        )
+
+    def _without_webhooks(self) -> list[Check]:
+        """The gateway is away: nothing is lost. It is back: the shop's webhooks are switched on again and work."""
+        merchant, screen = self._merchant, self._screen
+        with screen.step("The gateway is away") as said:
+            self._hooks.stop()
+            taken = Measure(merchant, self._store, self._tick)
+            look = taken.without_webhooks(_LOST_ORDERS)
+            since = merchant.now()
+            self._within(lambda: look().whole, _ARRIVAL_SECONDS)
+            figures, lost = look(), sum(merchant.lost.values())
+            off = [topic for topic, state in merchant.webhooks(SHOP).items() if state == "disabled"]
+            said.text = f"The gateway was away: {lost} webhooks were lost, {len(off)} switched off by {SHOP}."
+        self._open_gateway()
+        with screen.step("The next run of each route looks after the webhooks") as said:
+            self._round(["orders", "books"])
+            states = [state for shop in merchant.shops for state in merchant.webhooks(shop).values()]
+            mended = self._store.mended(since)
+            again = taken.burst(2)
+            said.text = f"{len(mended)} webhooks were mended, and bring orders again."
+        limit = _POLL_SECONDS + _RUN_SECONDS
+        return [
+            Check(
+                "with every webhook lost, orders arrive by the schedule",
+                figures.whole and lost > 0 and max(figures.seconds) <= limit,
+                f"{figures}; {lost} webhooks lost; the schedule is every {_POLL_SECONDS} s",
+            ),
+            Check(
+                "webhooks that the shop had switched off were repaired by the next run and work",
+                bool(off) and bool(mended) and set(states) == {"active"} and again.whole,
+                f"off: {', '.join(off) or 'none'}; mended: {len(mended)}; all {len(states)} active; then {again}",
+            ),
+        ]
+
+    def _last_words(self, both: BothWays) -> None:
+        """EBP's reports are read, its stock is exported and published, and the routes come to rest."""
+        self._wait(self._all_there, _ARRIVAL_SECONDS, "The last orders do not arrive")
+        self._import()
+        self._round(["orders", "books", "customers"])
+        self._exported()
+        self._round(["stock"])
+        self._within(lambda: both.stock_is_right(self._parked()), _SETTLE_SECONDS / 3)
+        self._settle()
+
+    def _parked(self) -> dict[str, set[str]]:
+        """Records in quarantine that were never landed, by connection."""
+        found: dict[str, set[str]] = {}
+        for row in list_open(self._merchant.config):
+            if row.target is None:
+                found.setdefault(row.connection, set()).add(row.external_id)
+        return found
 
     def _scheduled_since(self, dag: str, since: datetime) -> bool:
         return any(
@@ -207,7 +208,7 @@ class Day:
         """Airflow's runs, oldest first, and what each route's task returned."""
         client, runs, reports = self._airflow.client, [], []
         for dag in self._dags.values():
-            for run in client.runs(dag, limit=100):
+            for run in self._all_runs(dag):
                 if run["state"] == "queued":
                     continue  # made by the schedule a moment before its route was paused: it never began
                 seconds = (_moment(run["end_date"]) - _moment(run["start_date"])).total_seconds()
@@ -217,19 +218,42 @@ class Day:
                     reports.append(client.result(dag, run["dag_run_id"]))
         return sorted(runs, key=lambda run: run["started"]), reports
 
-    def _checks(self, runs: Sequence[Mapping[str, Any]], reports: Sequence[Mapping[str, Any]]) -> list[Check]:
+    def _all_runs(self, dag: str) -> list[dict[str, Any]]:
+        """Every run of a DAG: Airflow gives a hundred at a time."""
+        found: list[dict[str, Any]] = []
+        while True:
+            path = f"dags/{dag}/dagRuns"
+            page = self._airflow.client.get(path, limit=100, offset=len(found), order_by="-run_after")["dag_runs"]
+            found += page
+            if len(page) < 100:
+                return found
+
+    def _checks(
+        self, both: BothWays, runs: Sequence[Mapping[str, Any]], reports: Sequence[Mapping[str, Any]]
+    ) -> list[Check]:
         merchant = self._merchant
         accounts = check_installation(merchant.config).accounts
         documents = len(merchant.desks["gesco"].books.documents)
         acknowledged = sum(report["acknowledged"] for report in reports)
         return [
             *demo_checks.check_documents(merchant, list_open(merchant.config), accounts),
-            *demo_checks.check_airflow(runs, self._dags.values(), documents, acknowledged),
+            *both.checks(self._parked()),
+            *demo_checks.check_airflow(runs, self._dags.values(), self._woken(), documents, acknowledged),
+            demo_checks.check_webhooks(merchant, self._store.handled(), self._store.waiting()),
             demo_checks.check_secrets(merchant, reports, self._airflow.log_dir),
         ]
 
+    def _woken(self) -> list[str]:
+        """The DAGs that something wakes beside their schedule, in the configuration's own words."""
+        routes = check_installation(self._merchant.config).settings.routes
+        return [self._dags[name] for name, route in routes.items() if "webhook" in route.triggers]
+
     def _summary(
-        self, runs: Sequence[Mapping[str, Any]], reports: Sequence[Mapping[str, Any]], checks: Sequence[Check]
+        self,
+        runs: Sequence[Mapping[str, Any]],
+        reports: Sequence[Mapping[str, Any]],
+        checks: Sequence[Check],
+        series: Sequence[Figures],
     ) -> None:
         screen, counts = self._screen, _counts(reports)
         failed = sum(not check.ok for check in checks)
@@ -249,6 +273,7 @@ class Day:
                 "folder": str(self._merchant.folder),
                 "runs": runs,
                 "routes": counts,
+                "measured": {figures.name: list(figures.seconds) for figures in series},
                 "checks": [{"name": check.name, "ok": check.ok, "figures": check.figures} for check in checks],
             }
         )
@@ -259,41 +284,52 @@ class Day:
         """Where to look and what to type."""
         merchant, airflow, say = self._merchant, self._airflow, self._screen.line
         password = json.loads(airflow.password_file.read_text(encoding="utf-8"))[ADMIN]
+        order = max((sale.number for sale in merchant.sales(SHOP) if sale.money == "paid"), key=int)
         say()
         say(f"Airflow   {airflow.base_url}   user {ADMIN}, password {password}")
         for dag in self._dags.values():
             say(f"          {airflow.base_url}/dags/{dag}")
+        say(f"Gateway   {self._hooks.url}/health   its log: {merchant.home / 'gateway.log'}")
         say(f"Files     {merchant.folder / 'exchange'}")
-        say("          gesco/import and compta/compta wait for EBP; taken is what it has imported, ack what it said")
+        say("          gesco/import and compta/compta wait for EBP; taken is what it has imported, ack what it said,")
+        say("          gesco/export what it says of articles, stock and customers")
         say(f"Logs      {airflow.log_dir}")
         for shop, address in merchant.addresses.items():
             say(f"Shop      {address}/wp-json/wc/v3 ({shop}; it has an interface only, no pages)")
         say("To try in another terminal:")
         say(f"          . {merchant.environment_file}")
-        for command in ("check", "run orders", "routes", "quarantine list", "export fec"):
-            say(f"          comptoir {command}")
+        for command, what in (
+            ("check", "configuration, mappings, keys, rights, folders"),
+            (f"journey {order}", "what became of one order"),
+            ("match list", "what no shop has, and what may be the same: nothing is made unasked"),
+            ("plan items", "what would be written, value by value"),
+            ("webhooks", "which webhooks stand, and when something came last"),
+            ("quarantine list", "what needs a person, and why"),
+            ("routes", "the routes and their last runs"),
+            ("run stock", "any route by hand"),
+            ("export fec", "the books as the tax office wants them"),
+        ):
+            say(f"          comptoir {command:<18} {what}")
         say(f"From now on something happens every {_EVENT_EVERY:.0f} seconds. Ctrl-C ends everything.")
         say()
 
     def live(self) -> None:
-        """Events and imports, one line each, until an interruption or the end of one of Airflow's programs."""
-        begun = time.monotonic()
-        next_event, next_import, turn = begun + 5, begun + _IMPORT_EVERY, 0
+        """Events, imports and exports, one line each, until an interruption or the end of one of the programs."""
+        both = BothWays(self._merchant, self._store)
+        changes = both.happen()
+        shops = self._merchant.shops
+        next_event, turn = time.monotonic() + 5, 0
         while True:
-            self._airflow.check()
+            self._tick()
             now = time.monotonic()
-            if now >= next_event:
-                self._event(self._merchant.next_event(self._merchant.shops[turn % len(self._merchant.shops)]))
-                next_event, turn = now + _EVENT_EVERY, turn + 1
-            if now >= next_import:
-                self._import()
-                next_import = now + _IMPORT_EVERY
-            time.sleep(0.5)
-
-
-def _nobody(text: str) -> None:
-    """The step says what is being done."""
-    del text
+            if now < next_event:
+                continue
+            next_event, turn = now + _EVENT_EVERY, turn + 1
+            if turn % (len(shops) + 1):
+                self._event(self._merchant.next_event(shops[turn % len(shops)]))
+                continue
+            self._event(next(changes, None) or both.recount())
+            self._export_due = True
 
 
 def _moment(text: str) -> datetime:
@@ -310,3 +346,11 @@ def _counts(reports: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[st
                 if isinstance(value, int):
                     held[name] = held.get(name, 0) + value
     return sums
+
+
+def _measured(series: Sequence[Figures]) -> list[Check]:
+    """Each series arrived whole, with its figures."""
+    return [
+        Check(f"orders {figures.name}: from the webhook to the confirmation", figures.whole, str(figures))
+        for figures in series
+    ]

@@ -7,11 +7,12 @@ import json
 import os
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any, Final, Protocol
 from zoneinfo import ZoneInfo
@@ -20,7 +21,7 @@ from comptoir.app.connectors import load_connector
 from comptoir.app.credentials import variable
 from comptoir.app.system import SystemClock, SystemRandom
 
-__all__ = ["Happened", "Imported", "Merchant", "Sale", "Step", "sandbox_of"]
+__all__ = ["OFFICE", "SHOP", "Happened", "Imported", "Merchant", "Sale", "Step", "net_of", "sandbox_of"]
 
 #: Days before today from which on the hub passes documents on; the shops have been open for longer.
 CUTOVER_DAYS: Final = 4
@@ -29,13 +30,17 @@ SEEDED_ORDERS: Final = 40
 
 CONFIG: Final = """\
 # The merchant of Comptoir's demo. No secret belongs here: the keys of the shops are in the environment
-# (AIRFLOW_CONN_BOUTIQUE, AIRFLOW_CONN_ATELIER).
+# (AIRFLOW_CONN_BOUTIQUE, AIRFLOW_CONN_ATELIER). A real shop would be polled every quarter of an hour: webhooks bring
+# what happens, and the schedule what a lost one did not say.
 
 [company]
 name = "Maison Exemple"
 country = "FR"
 currency = "EUR"
 siren = "303265045"
+
+[gateway]                       # where the shops reach `comptoir gateway`; their webhooks are made and kept standing
+url = "{gateway}"
 
 [connections.boutique]          # WooCommerce 11.0; its sales are numbered and booked by the back office
 connector = "woocommerce"
@@ -47,31 +52,55 @@ connector = "woocommerce"
 cutover = "{cutover}"
 invoicing = "self"
 
-[connections.gesco]             # EBP Gestion Commerciale
+[connections.gesco]             # EBP Gestion Commerciale: takes orders; prices, stock and addresses come from it
 connector = "ebp"
 folder = "exchange/gesco"
+item_identity = "Article - Identifiant unique"
 
 [connections.compta]            # EBP Comptabilité
 connector = "ebp"
 folder = "exchange/compta"
 
-[routes.orders]                 # with their refunds
+[routes.orders]                 # with their refunds, and with their buyers
 entity = "order"
 from = "boutique"
 to = ["gesco"]
 schedule = "* * * * *"
+triggers = ["webhook"]
+
+[routes.items]                  # prices, codes and barcodes; what a shop does not have waits: comptoir match list
+entity = "item"
+from = "gesco"
+to = ["boutique", "atelier"]
+schedule = "*/2 * * * *"
+triggers = ["webhook"]
+
+[routes.stock]                  # what may be offered: counted, less what EBP has promised, less open orders
+entity = "stock"
+from = "gesco"
+to = ["boutique", "atelier"]
+schedule = "* * * * *"
+triggers = ["webhook"]
 
 [routes.customers]
 entity = "customer"
 from = "boutique"
 to = ["gesco"]
 schedule = "* * * * *"
+triggers = ["webhook"]
+
+[routes.customers_back]         # the other way: only what somebody changed in EBP
+entity = "customer"
+from = "gesco"
+to = ["boutique"]
+schedule = "*/2 * * * *"
 
 [routes.books]
 entity = "journal_entry"
 from = "hub"
 to = ["compta"]
 schedule = "* * * * *"
+triggers = ["webhook"]
 """
 
 #: Name -> what kind of shop it is. The seeds are those of shops that sell in France only.
@@ -80,6 +109,30 @@ SHOPS: Final[Mapping[str, Mapping[str, Any]]] = {
     "atelier": {"version": "7.9.0", "seed": 45, "prices_include_tax": False},
 }
 DESKS: Final = ("gesco", "compta")
+#: The shops' tax classes -> percent.
+RATES: Final[Mapping[str, Decimal]] = {
+    "": Decimal(20),
+    "taux-reduit": Decimal("5.5"),
+    "taux-super-reduit": Decimal("2.1"),
+}
+
+
+SHOP: Final = "boutique"
+OFFICE: Final = "gesco"
+
+#: Who buys in `Merchant.sell`: paid by card, sent as a parcel.
+BUYER: Final[Mapping[str, Any]] = {
+    "customer_id": 0,
+    "payment_method": "stripe",
+    "payment_method_title": "Carte bancaire",
+    "set_paid": True,
+    "billing": {
+        "first_name": "Inès", "last_name": "Le Goff", "company": "", "address_1": "12 bis avenue Foch",
+        "city": "Nîmes", "postcode": "30000", "country": "FR", "email": "ines.legoff@example.test",
+        "phone": "+33 6 98 76 54 32",
+    },
+    "shipping_lines": [{"method_id": "flat_rate", "method_title": "Colissimo", "total": "4.92"}],
+}  # fmt: skip
 
 
 class GivenBack(Protocol):
@@ -144,6 +197,11 @@ class Imported:
     files: Sequence[str]
 
 
+def net_of(gross: Decimal, rate: Decimal) -> Decimal:
+    """A price without tax, in cents."""
+    return (gross / (1 + rate / 100)).quantize(Decimal("0.01"), ROUND_HALF_UP)
+
+
 def sandbox_of(connector: str) -> Any:
     """The module `sandbox` of an installed connector: core knows connectors by their entry point only."""
     package = load_connector(connector).__module__.split(".")[0]
@@ -166,6 +224,10 @@ class Merchant:
         self.desks: dict[str, Any] = {}
         self._addresses: dict[str, str] = {}
         self._days: dict[str, list[Step]] = {}
+        self._webhook_secrets: dict[str, str] = {}
+        #: Webhooks that were sent and answered with 2xx, and those that nobody took, by shop.
+        self.taken: Counter[str] = Counter()
+        self.lost: Counter[str] = Counter()
         today = SystemClock().now().astimezone(ZoneInfo("Europe/Paris")).date()
         self.cutover = today - timedelta(days=CUTOVER_DAYS)
 
@@ -186,8 +248,9 @@ class Merchant:
 
     @property
     def secrets(self) -> list[str]:
-        """The keys of his shops, which must not turn up anywhere."""
-        return [text for shop in self._shops.values() for text in (shop.key, shop.secret)]
+        """The keys and webhook secrets of his shops, which must not turn up anywhere."""
+        keys = [text for shop in self._shops.values() for text in (shop.key, shop.secret)]
+        return [*keys, *self._webhook_secrets.values()]
 
     @property
     def shops(self) -> Sequence[str]:
@@ -199,16 +262,19 @@ class Merchant:
         """Where his shops are."""
         return self._addresses
 
-    def write_files(self) -> None:
-        """The configuration and the folders that he shares with EBP."""
-        self.config.write_text(CONFIG.format(cutover=self.cutover), encoding="utf-8")
+    def write_files(self, gateway: str) -> None:
+        """The configuration and the folders that he shares with EBP. `gateway`: the address for webhooks."""
+        self.config.write_text(CONFIG.format(cutover=self.cutover, gateway=gateway), encoding="utf-8")
         for desk in DESKS:
             exchange = self.folder / "exchange" / desk
             exchange.mkdir(parents=True, exist_ok=True)
             self.desks[desk] = self._desk_kit.EbpSandbox(exchange)
 
     def open_shops(self) -> None:
-        """Two shops with orders of the last days, each on a port of its own of this machine."""
+        """Two shops with orders of the last days, each on a port of its own of this machine.
+
+        EBP has a card for each of their articles; the atelier's prices are EBP's without tax.
+        """
         random = SystemRandom()
         for name, settings in SHOPS.items():
             shop = self._shop_kit.WooCommerceSandbox(
@@ -217,9 +283,24 @@ class Merchant:
                 secret=f"cs_{random.bytes(20).hex()}",
                 **settings,
             )
+            self._shops[name] = shop
+            self._price(name)
             shop.seed_orders(SEEDED_ORDERS, days=SEEDED_DAYS)
             self._addresses[name] = self._stack.enter_context(self._shop_kit.serve(shop))
-            self._shops[name] = shop
+            self._webhook_secrets[name] = random.bytes(20).hex()
+
+    def _price(self, name: str) -> None:
+        """EBP's card for each article of the first shop; a shop without tax in its prices gets the net ones."""
+        for product in list(self._shops[name].products.values()):
+            if not product.sku or product.type not in ("simple", "variation"):
+                continue
+            if name == SHOP:
+                gross, rate = Decimal(product.regular_price), RATES[product.tax_class]
+                net = net_of(gross, rate)
+                stock = None if product.stock is None else Decimal(product.stock)
+                self.catalogue.add(product.sku, product.name.upper(), net, gross, rate, gtin=product.gtin, stock=stock)
+            elif not SHOPS[name]["prices_include_tax"]:
+                product.regular_price = f"{self.catalogue.items[product.sku].net:f}"
 
     def close(self) -> None:
         """Close the shops."""
@@ -229,7 +310,13 @@ class Merchant:
         """The credentials of his shops, as Airflow and the command line read them."""
         return {
             variable(name): json.dumps(
-                {"conn_type": "woocommerce", "host": address, "login": shop.key, "password": shop.secret}
+                {
+                    "conn_type": "woocommerce",
+                    "host": address,
+                    "login": shop.key,
+                    "password": shop.secret,
+                    "extra": {"webhook_secret": self._webhook_secrets[name]},
+                }
             )
             for (name, address), shop in zip(self._addresses.items(), self._shops.values(), strict=True)
         }
@@ -277,7 +364,81 @@ class Merchant:
         found = [Imported(name, desk.step()) for name, desk in self.desks.items()]
         return [imported for imported in found if imported.files]
 
+    def export(self) -> Sequence[str]:
+        """The person at the desk exports EBP's items, stock and customers; the names of the files."""
+        written: Sequence[str] = self.desks[OFFICE].export()
+        return written
+
+    def send_webhooks(self) -> None:
+        """Each shop runs its queue of webhooks once; how many were taken and how many were lost is counted."""
+        for name, shop in self._shops.items():
+            for request, status in self._shop_kit.send_webhooks(shop):
+                if not request.topic:
+                    continue  # the ping of a webhook that was just made
+                (self.taken if status is not None and status < 300 else self.lost)[name] += 1
+
+    def change(self, shop: str, method: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """What he does in one of his shops, past its interface: `change("boutique", "PUT", "products/12", {...})`."""
+        answer: dict[str, Any] = self._shop_kit.change(self._shops[shop], method, path, dict(body))
+        return answer
+
+    def sell(self, shop: str, sku: str, quantity: int) -> str:
+        """A paid order of one article; its number."""
+        order = {**BUYER, "line_items": [{"sku": sku, "quantity": quantity}]}
+        return str(self.change(shop, "POST", "orders", order)["id"])
+
     # -- what is
+
+    @property
+    def catalogue(self) -> Any:
+        """EBP's cards of articles."""
+        return self.desks[OFFICE].books.catalogue
+
+    def product(self, shop: str, sku: str) -> int:
+        """A shop's product or variation by its SKU. KeyError when there is none."""
+        for product in list(self._shops[shop].products.values()):
+            if product.sku == sku:
+                return int(product.id)
+        raise KeyError(f"{shop} has no {sku}")
+
+    def products(self, shop: str) -> list[int]:
+        """Every product and variation of a shop."""
+        return [int(number) for number in list(self._shops[shop].products)]
+
+    def shown(self, shop: str, kind: str, number: int) -> dict[str, Any]:
+        """A record of `products` or `customers` as a shop shows it now."""
+        found: dict[str, Any] = self._shop_kit.shown(self._shops[shop], kind, number)
+        return found
+
+    def written(self, shop: str) -> Sequence[Any]:
+        """What was written through a shop's interface, and so by Comptoir: each with path, ids and keys."""
+        found: Sequence[Any] = list(self._shops[shop].written)
+        return found
+
+    def webhooks(self, shop: str) -> dict[str, str]:
+        """A shop's webhooks: topic -> state."""
+        return {hook.topic: hook.status for hook in list(self._shops[shop].webhooks.hooks.values())}
+
+    def open_demand(self, shop: str, without: set[str]) -> dict[str, int]:
+        """Units by SKU that a shop has sold since the cutover and neither shipped nor given back.
+
+        Unpaid orders count when they are paid late by nature (transfer, cheque, on delivery).
+        """
+        found: Counter[str] = Counter()
+        since = {sale.number for sale in self.sales(shop) if sale.placed_on >= self.cutover} - without
+        for number in since:
+            order = self._shops[shop].order(int(number))
+            late = order.method in ("bacs", "cheque", "cod")
+            if not (order.status == "processing" or (order.status in ("on-hold", "pending") and late)):
+                continue
+            back: Counter[int] = Counter()
+            for refund in order.refunds:
+                for line in refund.lines:
+                    back[line.refunds] += abs(line.quantity)
+            for line in order.lines:
+                if line.sku:
+                    found[line.sku] += line.quantity - back[line.id]
+        return dict(found)
 
     def sales(self, shop: str) -> Sequence[Sale]:
         """Every order of a shop."""

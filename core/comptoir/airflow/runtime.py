@@ -32,7 +32,7 @@ from comptoir.errors import ComptoirError, TransientError
 from comptoir.store.embedded import EmbeddedServer
 from comptoir.store.probe import alembic_revision
 
-__all__ = ["AirflowRuntime"]
+__all__ = ["AirflowRuntime", "free_port"]
 
 #: The DAG file that is shipped with the package.
 DAGS: Final = Path(__file__).with_name("dags")
@@ -185,6 +185,23 @@ class AirflowRuntime:
                     hint=f"Its log is {self._log(name)}.",
                 )
 
+    def revive(self, name: str) -> int:
+        """Start a program that has ended by itself once more; returns the code it ended with.
+
+        What it left behind in its session is killed first. The work that it had under way is found by the new one.
+        """
+        process = self._processes[name]
+        code = process.poll()
+        if code is None:
+            raise RuntimeError(f"the {name} runs")
+        _kill_all(_session(process.pid))
+        self._launch(name, COMPONENTS[name])
+        return code
+
+    def ended(self) -> list[str]:
+        """The programs that have ended by themselves."""
+        return [name for name, process in self._processes.items() if process.poll() is not None]
+
     def ensure_pools(self, pools: Mapping[str, int]) -> None:
         """Create the pools that the DAGs name; those that exist keep their slots."""
         for name, slots in pools.items():
@@ -206,7 +223,7 @@ class AirflowRuntime:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = self._only_one()
         if self.port == 0:
-            self.port = _free_port()
+            self.port = free_port()
         elif not _is_free(self.port):
             raise ComptoirError(
                 f"Port {self.port} is in use by another program.", hint="Choose another one, or 0 for any."
@@ -403,7 +420,8 @@ def _write_private(path: Path, content: dict[str, Any]) -> None:
     fresh.replace(path)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody uses at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,6 +26,10 @@ from comptoir.store.embedded import EmbeddedServer
 __all__ = ["main", "serve"]
 
 DATABASE: str = "airflow"
+
+#: So many programs that end by themselves within so many seconds are no accident: everything is stopped.
+REVIVALS: int = 5
+REVIVALS_WITHIN: float = 3600.0
 
 
 class _Stop(Exception):
@@ -43,7 +48,7 @@ def serve(
 
     Raises:
         ConfigError: the configuration is wrong; nothing was started.
-        ComptoirError: Airflow or its database could not be started, or one of its programs has ended.
+        ComptoirError: Airflow or its database could not be started, or its programs end again and again.
     """
     from comptoir.airflow.dag_factory import pools
     from comptoir.app.config import load
@@ -57,14 +62,26 @@ def serve(
             runtime.ensure_pools(pools(settings))
             say(f"Airflow:  {runtime.base_url}  (user admin, password in {runtime.password_file})")
             say(f"Logs:     {runtime.log_dir}")
-            while True:
-                runtime.check()
-                time.sleep(1)
+            _keep_running(runtime, say)
     except _Stop:
         say("Stopped.")
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _keep_running(runtime: AirflowRuntime, say: Callable[[str], None]) -> NoReturn:
+    """Watch over the programs: one that ends by itself is started again, unless that happens again and again."""
+    revived: deque[float] = deque(maxlen=REVIVALS)
+    while True:
+        for name in runtime.ended():
+            now = time.monotonic()
+            if len(revived) == REVIVALS and now - revived[0] < REVIVALS_WITHIN:
+                runtime.check()
+            revived.append(now)
+            code = runtime.revive(name)
+            say(f"Airflow's {name} had ended with code {code} and was started again; its log is in {runtime.log_dir}.")
+        time.sleep(1)
 
 
 def _runtime(stack: ExitStack, config: Path, port: int, parallelism: int, paused: bool) -> AirflowRuntime:

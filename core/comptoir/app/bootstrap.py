@@ -13,12 +13,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from comptoir.app.booking import check_booking
-from comptoir.app.config import ConfigFile, Settings, load_with_file
+from comptoir.app.config import ConfigFile, ConnectionSettings, RouteSettings, Settings, load_with_file
 from comptoir.app.connectors import load_connector
 from comptoir.app.credentials import EnvSecrets
 from comptoir.app.system import SystemClock, SystemIds, SystemRandom, SystemTransport, ThreadTasks
 from comptoir.domain.accounts import AccountMap
 from comptoir.engine.hub import Hub, Link, Route
+from comptoir.engine.limits import BUCKET, Bucket, ConnectionGate, MemoryBucket, StoreBuckets
+from comptoir.engine.paused import paused_error
 from comptoir.engine.ports import Ports, Secrets
 from comptoir.errors import ConfigError
 from comptoir.mapping import Mapping as RecordMapping
@@ -26,17 +28,22 @@ from comptoir.mapping import load_mapping
 from comptoir.model.refs import EntityName
 from comptoir.paths import mappings_dir
 from comptoir.sdk.http import HttpClient
+from comptoir.sdk.manifest import CallBudget, Manifest
 from comptoir.sdk.protocols import Company, Connector, ConnectorContext, Credentials
 from comptoir.store.database import Database
+from comptoir.store.limits import ConnectionStates
 from comptoir.store.vault import Vault
 
 __all__ = [
     "Installation",
+    "budget_of",
     "check_installation",
     "company_of",
     "connector_of",
     "database_url",
+    "gate_of",
     "home_of",
+    "hub_of",
     "mapping_folders",
     "open_hub",
     "open_installation",
@@ -103,12 +110,14 @@ def check_installation(config: Path) -> Installation:
                     + _listed(manifests[source], "pull"),
                 )
         for target in route.targets:
-            if not _can(manifests[target].entities.get(route.entity), "push"):
+            capability = manifests[target].entities.get(route.entity)
+            if not _can(capability, "push") and not _can(capability, "publishes"):
                 raise file.error(
                     ("routes", name, "to"),
                     f"{target} ({manifests[target].name}) cannot take {route.entity.value}; it takes: "
                     + _listed(manifests[target], "push"),
                 )
+        _check_options(file, name, route, manifests)
         if route.sources == ("hub",) and route.entity is not EntityName.JOURNAL_ENTRY:
             raise file.error(
                 ("routes", name, "entity"),
@@ -134,7 +143,40 @@ def _can(capability: Any, verb: str) -> bool:
 
 
 def _listed(manifest: Any, verb: str) -> str:
-    return ", ".join(e.value for e, c in manifest.entities.items() if getattr(c, verb)) or "nothing"
+    able = [e for e, c in manifest.entities.items() if getattr(c, verb) or (verb == "push" and c.publishes)]
+    return ", ".join(e.value for e in able) or "nothing"
+
+
+#: Which options of a route belong to which entities.
+_OPTIONS = {
+    "match": (EntityName.ITEM, EntityName.STOCK, EntityName.CUSTOMER),
+    "create": (EntityName.ITEM, EntityName.CUSTOMER),
+    "fields": (EntityName.ITEM, EntityName.CUSTOMER),
+    "price_list": (EntityName.ITEM,),
+    "buffer": (EntityName.STOCK,),
+    "locations": (EntityName.STOCK,),
+    "take_over": (EntityName.STOCK,),
+}
+
+
+def _check_options(file: ConfigFile, name: str, route: RouteSettings, manifests: Mapping[str, Any]) -> None:
+    """Options that this entity or these targets do not know."""
+    for option, entities in _OPTIONS.items():
+        if option in route.model_fields_set and route.entity not in entities:
+            allowed = " and ".join(e.value for e in entities)
+            raise file.error(
+                ("routes", name, option),
+                f"{option} belongs to routes of {allowed}; this one has {route.entity.value}",
+            )
+    for target in route.targets:
+        known = manifests[target].entities[route.entity].publishes
+        for field in route.fields:
+            if field not in known:
+                raise file.error(
+                    ("routes", name, "fields"),
+                    f"{target} ({manifests[target].name}) cannot keep {field!r} of {route.entity.value} up to date; "
+                    f"allowed: {', '.join(known) or 'none'}",
+                )
 
 
 def _connector_config(file: ConfigFile, name: str, connector: type[Connector], own: dict[str, Any]) -> Any:
@@ -143,7 +185,7 @@ def _connector_config(file: ConfigFile, name: str, connector: type[Connector], o
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         key = [str(part) for part in problem["loc"]]
-        allowed = ", ".join(["connector", "cutover", "invoicing", *connector.config_model.model_fields])
+        allowed = ", ".join([*ConnectionSettings.model_fields, *connector.config_model.model_fields])
         message = {
             "missing": "this setting is missing",
             "extra_forbidden": f"unknown setting; allowed: {allowed}",
@@ -203,11 +245,13 @@ def open_installation(
         before = upgrade(url)
         if before is None and log is not None:
             log("The database was created.")
-        database = Database(url)
+        # A lease that is lost with the machine costs a second's calls at most.
+        database, limits = Database(url), Database(url, durable=False)
         try:
-            yield _hub(installation, real, database, connectors)
+            yield hub_of(installation, real, database, StoreBuckets(limits, real.tasks), connectors)
         finally:
             database.close()
+            limits.close()
 
 
 @contextmanager
@@ -226,42 +270,66 @@ def database_url(home: Path, log: Callable[[str], None] | None = None) -> Iterat
         yield server.url("comptoir")
 
 
-def _hub(
+def hub_of(
     installation: Installation,
     ports: Ports,
     database: Database,
+    buckets: StoreBuckets,
     connectors: Callable[[str], Connector] | None,
 ) -> Hub:
+    """The hub of an installation on these ports and this database, which the caller closes."""
     settings = installation.settings
     company = company_of(installation)
     opened: dict[str, Connector] = {}
+    gates: dict[str, ConnectionGate] = {}
 
     def opener(name: str) -> Callable[[], Connector]:
         def open_connector() -> Connector:
+            # Asked each time: another process may have paused it, or was asked to leave the remote alone, meanwhile.
+            with database.errors():
+                pause, blocked = ConnectionStates(database.session()).opened(name, BUCKET)
+            if pause is not None:
+                raise paused_error(pause)
             if name not in opened:
+                gates[name] = gate_of(installation, name, ports, buckets.of(name))
                 opened[name] = (
-                    connectors(name) if connectors is not None else connector_of(installation, name, company, ports)
+                    connectors(name)
+                    if connectors is not None
+                    else connector_of(installation, name, company, ports, gates[name])
                 )
+            gates[name].known_pause(blocked)
             return opened[name]
 
         return open_connector
 
     links = {}
     for name, connection in settings.connections.items():
-        manifest = installation.classes[name].manifest
         config = installation.configs[name]
-        if hasattr(config, "pages_in_flight"):
-            manifest = manifest.model_copy(update={"pages_in_flight": config.pages_in_flight})
         links[name] = Link(
             name=name,
-            manifest=manifest,
+            manifest=_configured(installation, name),
             settings=config.model_dump(),
             cutover=connection.cutover,
             invoicing=connection.invoicing,
             open=opener(name),
         )
     routes = {
-        name: Route(name, r.entity, r.sources, r.targets, r.schedule, r.triggers) for name, r in settings.routes.items()
+        name: Route(
+            name,
+            r.entity,
+            r.sources,
+            r.targets,
+            r.schedule,
+            r.triggers,
+            r.match,
+            r.create,
+            r.fields,
+            r.price_list,
+            r.buffer,
+            r.locations,
+            r.take_over,
+        )
+        for name, r in settings.routes.items()
     }
     folders = mapping_folders(installation)
 
@@ -278,6 +346,7 @@ def _hub(
         routes=routes,
         accounts=installation.accounts,
         load_mapping=load,
+        gateway_url=settings.gateway.url,
     )
 
 
@@ -302,8 +371,42 @@ def mapping_folders(installation: Installation) -> list[Path]:
     return [installation.base_dir / "mappings", mappings_dir(), *own]
 
 
-def connector_of(installation: Installation, name: str, company: Company, ports: Ports) -> Connector:
-    """One connector with its context."""
+def _configured(installation: Installation, name: str) -> Manifest:
+    """The manifest with what the configuration says otherwise."""
+    manifest, config = installation.classes[name].manifest, installation.configs[name]
+    given = installation.settings.connections[name].requests_in_flight
+    if hasattr(config, "pages_in_flight"):
+        manifest = manifest.model_copy(update={"pages_in_flight": config.pages_in_flight})
+    return manifest if given is None else manifest.model_copy(update={"requests_in_flight": given})
+
+
+def budget_of(installation: Installation, name: str) -> CallBudget | None:
+    """How often a connection may be called: what the configuration says, else its connector; None: no bound."""
+    budget = installation.classes[name].manifest.budget
+    given = installation.settings.connections[name].calls_per_minute
+    if given is None:
+        return budget
+    return CallBudget.model_validate({"calls_per_minute": given}) if budget is None else budget.at(given)
+
+
+def gate_of(installation: Installation, name: str, ports: Ports, bucket: Bucket | None = None) -> ConnectionGate:
+    """The gate of a connection; without a shared bucket, with one of this process."""
+    manifest = _configured(installation, name)
+    given = installation.settings.connections[name].requests_in_flight
+    return ConnectionGate(
+        name,
+        clock=ports.clock,
+        tasks=ports.tasks,
+        in_flight=given or max(manifest.pages_in_flight, manifest.requests_in_flight),
+        budget=budget_of(installation, name),
+        bucket=bucket or MemoryBucket(ports.clock),
+    )
+
+
+def connector_of(
+    installation: Installation, name: str, company: Company, ports: Ports, gate: ConnectionGate | None = None
+) -> Connector:
+    """One connector with its context. Without a gate it gets one that other processes do not share."""
     credentials = ports.secrets.get(name) or Credentials()
     cls = installation.classes[name]
     context = ConnectorContext(
@@ -314,6 +417,7 @@ def connector_of(installation: Installation, name: str, company: Company, ports:
             clock=ports.clock,
             random=ports.random,
             secrets=(credentials.password, credentials.login),
+            gate=gate or gate_of(installation, name, ports),
         ),
         credentials=credentials,
         clock=ports.clock,

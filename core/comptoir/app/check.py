@@ -1,4 +1,8 @@
-"""Check: the configuration, the mappings it needs, and each connection with its credentials. Writes nothing."""
+"""Check: the configuration, the mappings it needs, and each connection with its credentials.
+
+Writes nothing to any connection. One that was paused because it refused our credentials goes on when its check
+succeeds.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,8 @@ from comptoir.app.bootstrap import (
     mapping_folders,
     system_ports,
 )
+from comptoir.app.connections import resume_checked
+from comptoir.app.webhooks import check_secret
 from comptoir.engine.hub import BROUGHT_ALONG
 from comptoir.errors import ComptoirError, ConfigError
 from comptoir.mapping import load_mapping
@@ -29,12 +35,21 @@ def check_connections(config: Path, only: str | None = None) -> Mapping[str, Seq
         raise ConfigError(f"there is no connection {only!r}; configured: {known}")
     ports = system_ports()
     found: dict[str, Sequence[CheckItem]] = {}
+    succeeded: list[str] = []
     for name in installation.settings.connections:
         if only in (None, name):
             try:
-                found[name] = list(connector_of(installation, name, company_of(installation), ports).check().items)
+                report = connector_of(installation, name, company_of(installation), ports).check()
+                found[name] = [
+                    *report.items,
+                    *check_secret(installation.settings, name, installation.classes[name].manifest, ports.secrets),
+                ]
             except ComptoirError as error:
                 found[name] = [CheckItem.failed("connection", error)]
+            else:
+                succeeded += [name] if report.ok else []
+    for name, item in resume_checked(installation, succeeded).items():
+        found[name] = [*found[name], item]
     if only is None:
         found["mappings"] = _mappings(installation)
     return found

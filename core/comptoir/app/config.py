@@ -12,8 +12,10 @@ import zoneinfo
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -30,7 +32,15 @@ from comptoir.errors import ConfigError
 from comptoir.model.base import Country, Currency
 from comptoir.model.refs import EntityName
 
-__all__ = ["CompanySettings", "ConfigFile", "ConnectionSettings", "RouteSettings", "Settings", "load"]
+__all__ = [
+    "CompanySettings",
+    "ConfigFile",
+    "ConnectionSettings",
+    "GatewaySettings",
+    "RouteSettings",
+    "Settings",
+    "load",
+]
 
 _NAME = re.compile(r"^[a-z][a-z0-9_]{0,39}$")
 _PRESETS = ("@hourly", "@daily", "@weekly", "@monthly")
@@ -96,6 +106,12 @@ class ConnectionSettings(BaseModel):
     invoicing: str | None = Field(
         default=None, description='Who numbers and books this channel\'s sales: a connection, "self" or "hub"'
     )
+    calls_per_minute: Annotated[float, Field(strict=True, gt=0, le=1_000_000, allow_inf_nan=False)] | None = Field(
+        default=None, description="Requests a minute of all processes together; the connector's own when left out"
+    )
+    requests_in_flight: Annotated[int, Field(strict=True, ge=1, le=32)] | None = Field(
+        default=None, description="Requests of one process under way at once; the connector's own when left out"
+    )
 
     @field_validator("cutover", mode="before")
     @classmethod
@@ -160,11 +176,50 @@ class RouteSettings(_Closed):
     targets: tuple[str, ...] = Field(alias="to", default=())
     schedule: Annotated[str, AfterValidator(_cron)] | None = None
     triggers: tuple[Literal["webhook"], ...] = ()
+    match: tuple[Literal["sku", "gtin", "vat_id", "siret", "siren", "email", "phone", "name_place"], ...] = Field(
+        default=(), description="Keys by which records of both sides are recognised"
+    )
+    create: Literal["ask", "always"] | None = Field(
+        default=None, description="What becomes of records that the target does not have"
+    )
+    fields: tuple[str, ...] = Field(default=(), description="What is kept up to date on existing records")
+    price_list: Annotated[str, StringConstraints(min_length=1)] | None = None
+    buffer: Decimal = Field(default=Decimal(0), ge=0, le=1_000_000, description="Units never offered")
+    locations: tuple[str, ...] = Field(default=(), description="Places whose stock is offered; all when left out")
+    take_over: bool = Field(default=False, description="Also publish stock where the target counts none")
 
-    @field_validator("sources", "targets", mode="before")
+    @field_validator("sources", "targets", "match", "fields", "locations", mode="before")
     @classmethod
     def _several(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
+
+
+def _public_url(text: str) -> str:
+    """The address without a trailing slash."""
+    try:
+        parts = urlsplit(text)
+        host = parts.hostname
+        _ = parts.port
+    except ValueError:
+        host, parts = None, urlsplit("")
+    if not host or parts.scheme not in ("http", "https") or parts.query or parts.fragment or parts.username:
+        raise ValueError('expected a web address such as "https://hooks.example.com", without query or user')
+    if parts.scheme == "http" and host not in ("localhost", "127.0.0.1", "::1"):
+        raise ValueError("expected https: webhooks carry personal data (plain http is for this machine only)")
+    return text.rstrip("/")
+
+
+class GatewaySettings(_Closed):
+    """`[gateway]`: where webhooks arrive, and what is refused."""
+
+    url: Annotated[str, AfterValidator(_public_url)] | None = Field(
+        default=None, description="How shops reach the gateway; with it, webhooks are made and mended by themselves"
+    )
+    max_bytes: int = Field(default=2 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Largest body taken")
+    slow_seconds: float = Field(default=10.0, gt=0, le=120, description="How long a request may take to arrive")
+    replay_hours: float = Field(
+        default=72.0, ge=1, le=24 * 90, description="A body that says it is older is not taken any more"
+    )
 
 
 class Settings(_Closed):
@@ -174,6 +229,7 @@ class Settings(_Closed):
     connections: dict[str, ConnectionSettings] = Field(default_factory=dict)
     routes: dict[str, RouteSettings] = Field(default_factory=dict)
     accounting: dict[str, Any] = Field(default_factory=dict)
+    gateway: GatewaySettings = GatewaySettings()
     path: Path = Field(default=Path("comptoir.toml"), exclude=True)
 
 
@@ -264,7 +320,11 @@ def _first(file: ConfigFile, error: ValidationError) -> ConfigError:
 
 def _unknown(location: Sequence[int | str]) -> str:
     """What to say of an unknown setting: those that are allowed at its place."""
-    models: dict[object, type[BaseModel]] = {"company": CompanySettings, "routes": RouteSettings}
+    models: dict[object, type[BaseModel]] = {
+        "company": CompanySettings,
+        "routes": RouteSettings,
+        "gateway": GatewaySettings,
+    }
     model = Settings if len(location) == 1 else models.get(location[0])
     if model is None:
         return "unknown setting"

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from datetime import datetime
+from typing import Literal
 
 from comptoir.app.system import rare_collection
 from comptoir.engine.acknowledge import acknowledge
+from comptoir.engine.bring import bring_buyers, customer_route
 from comptoir.engine.counts import RunReport
+from comptoir.engine.create import create_unmatched
 from comptoir.engine.deliver import Deliverer
 from comptoir.engine.derive import derive_journal
+from comptoir.engine.drain import drain
 from comptoir.engine.hub import BROUGHT_ALONG, Hub, Route
+from comptoir.engine.match import match_records
+from comptoir.engine.paused import Stopped
+from comptoir.engine.publish import Publisher
 from comptoir.engine.pull import pull
 from comptoir.engine.replan import replan
+from comptoir.engine.sweep import sweep_open_orders
+from comptoir.engine.webhooks import ensure as ensure_webhooks
 from comptoir.errors import ComptoirError, ConfigError
 from comptoir.model.refs import EntityName
+from comptoir.store.outbox import Outbox
+from comptoir.store.publications import Publications
 from comptoir.store.sync import Runs
 
 __all__ = ["deliver_route", "find_route", "require_route", "run_route"]
@@ -42,25 +53,45 @@ def run_route(
     full: bool = False,
     plan_only: bool = False,
     trigger: str = "manual",
+    mode: Literal["poll", "inbox"] = "poll",
     progress: Progress | None = None,
 ) -> RunReport:
     """Runs a route once and returns its report.
 
-    `since` re-reads from a moment, `full` re-reads everything, `plan_only` decides but sends nothing. Raises what
-    stops the route (its report is stored as failed first); everything committed until then stays.
+    `since` re-reads from a moment, `full` re-reads everything, `plan_only` decides but sends nothing. `mode` says how
+    connections that send webhooks are read: "poll" what changed since the last time, "inbox" only what webhooks have
+    hinted at. Raises what stops the route (its report is stored as failed first); everything committed until then
+    stays. A connection that is paused, or refuses our credentials, is left out as long as another one of its side is
+    left.
     """
     route = find_route(hub, name)
 
-    def work(report: RunReport) -> None:
+    def read(link: str, entity: EntityName, report: RunReport) -> None:
+        step = None if progress is None else _step(progress, f"{link}: {entity.value}")
+        sends_webhooks = hub.link(link).manifest.webhooks
+        if sends_webhooks:
+            drain(hub, hub.link(link), entity, report)
+        if mode == "poll" or not sends_webhooks:
+            pull(hub, hub.link(link), entity, report, since=since, full=full, progress=step)
+        if entity is EntityName.ORDER and mode == "poll":
+            sweep_open_orders(hub, hub.link(link), report)
+
+    def work(report: RunReport, stopped: Stopped) -> None:
+        if mode == "poll" and "webhook" in route.triggers:
+            for name in dict.fromkeys([*(source for _, source in _sources(hub, route)), *route.targets]):
+                with stopped.beside():
+                    hub.link(name).open()
+                    report.notes += ensure_webhooks(hub, hub.link(name), ())
         for entity, source in _sources(hub, route):
-            step = None if progress is None else _step(progress, f"{source}: {entity.value}")
-            pull(hub, hub.link(source), entity, report, since=since, full=full, progress=step)
+            with stopped.beside():
+                read(source, entity, report)
             if full:
                 for brought in (entity, *BROUGHT_ALONG.get(entity, ())):
                     replan(hub, hub.link(source), brought, report)
         if route.entity is EntityName.JOURNAL_ENTRY:
             derive_journal(hub, report)
-        _send(hub, route, report, plan_only)
+        _compare(hub, route, report, stopped, read)
+        _send(hub, route, report, stopped, plan_only)
 
     return _recorded(hub, route, trigger, work)
 
@@ -69,14 +100,13 @@ def deliver_route(hub: Hub, name: str, *, approve: bool = False, trigger: str = 
     """Delivers what is due for a route's targets without pulling; `approve` releases a held plan first."""
     route = find_route(hub, name)
 
-    def work(report: RunReport) -> None:
+    def work(report: RunReport, stopped: Stopped) -> None:
         if approve:
-            from comptoir.store.outbox import Outbox
-
             with hub.database.transaction() as session:
                 for target in route.targets:
                     Outbox(session).approve(target, hub.ports.clock.now())
-        _send(hub, route, report, plan_only=False)
+                    Publications(session).approve(target, route.entity, hub.ports.clock.now())
+        _send(hub, route, report, stopped, plan_only=False)
 
     return _recorded(hub, route, trigger, work)
 
@@ -88,25 +118,61 @@ def _sources(hub: Hub, route: Route) -> list[tuple[EntityName, str]]:
     return [(EntityName.ORDER, link.name) for link in hub.hub_channels()]
 
 
-def _send(hub: Hub, route: Route, report: RunReport, plan_only: bool) -> None:
+def _compare(hub: Hub, route: Route, report: RunReport, stopped: Stopped, read: Callable[..., None]) -> None:
+    """Matches what exists on both sides, and plans what differs or is missing."""
+    entity = EntityName.ITEM if route.entity is EntityName.STOCK else route.entity
+    read_already = {(name, route.entity) for name in route.sources}
     for target in route.targets:
-        if not plan_only:
-            Deliverer(hub, target, report).deliver(route.entities)
-        acknowledge(hub, target, report)
+        if route.entity is EntityName.ORDER:
+            for source in route.sources:
+                with stopped.beside():
+                    bring_buyers(hub, source, target, report)
+        if not hub.matches(entity, target):
+            continue
+        for source in route.sources:
+            for name in (source, target):
+                if (name, entity) not in read_already and hub.capability(name, entity).pull:
+                    read_already.add((name, entity))
+                    with stopped.beside():
+                        read(name, entity, report)
+            match_records(hub, route, entity, source, target, report)
+            if route.entity is not EntityName.STOCK:
+                create_unmatched(hub, route, source, target, report)
+            if hub.publishes(route, target):
+                Publisher(hub, route, source, target, report).plan()
+
+
+def _send(hub: Hub, route: Route, report: RunReport, stopped: Stopped, plan_only: bool) -> None:
+    for target in route.targets:
+        with stopped.beside():
+            if not plan_only:
+                Deliverer(hub, target, report).deliver(_entities(hub, route, target))
+                if hub.publishes(route, target):
+                    for source in route.sources:
+                        Publisher(hub, route, source, target, report).send()
+            acknowledge(hub, target, report)
     if plan_only:
         report.notes.append("planned only: nothing was sent")
 
 
-def _recorded(hub: Hub, route: Route, trigger: str, work: Callable[[RunReport], None]) -> RunReport:
+def _entities(hub: Hub, route: Route, target: str) -> tuple[EntityName, ...]:
+    """What a run delivers: orders go with the customers that they brought."""
+    brings = route.entity is EntityName.ORDER and any(customer_route(hub, s, target) for s in route.sources)
+    return (*route.entities, EntityName.CUSTOMER) if brings else route.entities
+
+
+def _recorded(hub: Hub, route: Route, trigger: str, work: Callable[[RunReport, Stopped], None]) -> RunReport:
     """Runs the work between the run's first and last row."""
     clock = hub.ports.clock
     report = RunReport(hub.ports.ids.new(), route.name, route.entity)
+    stopped = Stopped(hub, report)
     began = clock.monotonic()
     with hub.database.transaction() as session:
         Runs(session).start(report.run_id, route.name, trigger, clock.now())
     try:
         with rare_collection():
-            work(report)
+            work(report, stopped)
+            stopped.tell([source for _, source in _sources(hub, route)], route.targets)
     except ComptoirError as error:
         report.error = error.message
         raise
@@ -127,6 +193,12 @@ def _explain(hub: Hub, report: RunReport) -> None:
         report.notes.append("nothing was considered: the sources have no change since the last run")
     for target, entities in report.held.items():
         number = sum(entities.values())
+        if target in report.published:
+            report.notes.append(
+                f"{number} changes to {target} wait for approval. Look at them: comptoir plan {report.route}; "
+                f"approve: comptoir deliver {report.route} --approve"
+            )
+            continue
         report.notes.append(
             f"{number} first writes to {target} wait for approval: without a cutover date a first write of more than "
             f"{hub.plan_above} documents is a plan. Set `cutover` on the source, or approve: "

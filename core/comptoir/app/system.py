@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
@@ -120,6 +120,10 @@ class ThreadTasks:
                 running = pool.submit(work, item)
             if running is not None:
                 yield running.result()
+
+    def slots(self, count: int) -> AbstractContextManager[object]:
+        """A semaphore."""
+        return threading.BoundedSemaphore(count)
 
 
 class SystemTransport:

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from comptoir.cli.output import OUTPUT, print_json, say, table
+from comptoir.cli.connections import connection_app
+from comptoir.cli.gateway import gateway, webhooks
+from comptoir.cli.links import match_app, plan
+from comptoir.cli.output import print_json, say, table
+from comptoir.cli.simulate import simulate
+from comptoir.cli.state import STATE, JsonFlag
 
 if TYPE_CHECKING:
     from comptoir.engine.counts import RunReport
@@ -24,24 +29,15 @@ app = typer.Typer(
 quarantine_app = typer.Typer(help="Records that need a person: look, mend, retry.", no_args_is_help=True)
 map_app = typer.Typer(help="Mappings: check, preview, test on golden records.", no_args_is_help=True)
 db_app = typer.Typer(help="Comptoir's database.", no_args_is_help=True)
+app.add_typer(match_app, name="match")
+app.add_typer(connection_app, name="connection")
+app.command("plan")(plan)
+app.command("simulate")(simulate)
+app.command("gateway")(gateway)
+app.command("webhooks")(webhooks)
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(map_app, name="map")
 app.add_typer(db_app, name="db")
-
-
-class _State:
-    config = Path("comptoir.toml")
-
-
-def _json(value: bool) -> bool:
-    OUTPUT.json = OUTPUT.json or value
-    return value
-
-
-JsonFlag = Annotated[
-    bool,
-    typer.Option("--json", help="Print one JSON document on standard output.", callback=_json),
-]
 
 
 @app.callback()
@@ -53,7 +49,7 @@ def _options(
 ) -> None:
     import logging
 
-    _State.config = config
+    STATE.config = config
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
@@ -88,10 +84,11 @@ def check(
     connection: Annotated[str | None, typer.Argument(help="One connection; all when left out.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Check the configuration, and that each connection answers with these credentials. Writes nothing."""
+    """Check the configuration, and that each connection answers with these credentials. Writes nothing to any of
+    them; one that was paused for refused credentials goes on when its check succeeds."""
     from comptoir.app.check import check_connections
 
-    reports = check_connections(_State.config, connection)
+    reports = check_connections(STATE.config, connection)
     if as_json:
         print_json(
             {
@@ -146,7 +143,7 @@ def routes(as_json: JsonFlag = False) -> None:
     """List the configured routes with their last run."""
     from comptoir.app.overview import list_routes
 
-    found = list_routes(_State.config)
+    found = list_routes(STATE.config)
     if as_json:
         print_json(found)
         return
@@ -166,8 +163,6 @@ def routes(as_json: JsonFlag = False) -> None:
             for r in found
         ],
     )
-    if any("webhook" in r["triggers"] for r in found):
-        say("Webhook triggers are accepted in the file but not served yet: the schedule covers those routes.")
 
 
 # -- running -----------------------------------------------------------------------------------------------------
@@ -188,7 +183,7 @@ def run(
     from comptoir.app.run_route import require_route, run_route
 
     moment = _moment(since)
-    installation = check_installation(_State.config)
+    installation = check_installation(STATE.config)
     require_route(installation.settings.routes, route)
     with open_installation(installation, log=say) as hub, _Progress() as progress:
         report = run_route(hub, route, since=moment, full=full, plan_only=plan, progress=progress.step)
@@ -205,7 +200,7 @@ def deliver(
     from comptoir.app.bootstrap import check_installation, open_installation
     from comptoir.app.run_route import deliver_route, require_route
 
-    installation = check_installation(_State.config)
+    installation = check_installation(STATE.config)
     if route is not None:
         require_route(installation.settings.routes, route)
     with open_installation(installation, log=say) as hub:
@@ -288,7 +283,7 @@ def journey(
     """Tell what became of one record: received, decided, sent, answered, in sentences."""
     from comptoir.app.journey import journeys
 
-    found = journeys(_State.config, reference, lang=lang)
+    found = journeys(STATE.config, reference, lang=lang)
     if as_json:
         print_json([j.as_dict() for j in found])
         return
@@ -304,7 +299,7 @@ def quarantine_list(as_json: JsonFlag = False) -> None:
     """What waits for a person, oldest first."""
     from comptoir.app.quarantine import list_open, row
 
-    found = list_open(_State.config)
+    found = list_open(STATE.config)
     if as_json:
         print_json([row(p) for p in found])
         return
@@ -328,7 +323,7 @@ def quarantine_show(
     """Cause, place, hint and the record as it was received (personal data masked)."""
     from comptoir.app.quarantine import row, show
 
-    found = show(_State.config, record, personal=personal)
+    found = show(STATE.config, record, personal=personal)
     if as_json:
         print_json([{**row(p), "payload": payload} for p, payload in found])
         return
@@ -349,7 +344,7 @@ def quarantine_retry(
 
     if record is None and not everything:
         raise typer.BadParameter("name a record, or use --all")
-    found = retry(_State.config, record)
+    found = retry(STATE.config, record)
     if as_json:
         print_json(found)
         return
@@ -365,7 +360,7 @@ def quarantine_resolve(
     """Close a record by a person's word (it was mended by hand)."""
     from comptoir.app.quarantine import close
 
-    say(f"{close(_State.config, record, because)} closed.")
+    say(f"{close(STATE.config, record, because)} closed.")
 
 
 # -- mappings ----------------------------------------------------------------------------------------------------
@@ -376,7 +371,7 @@ def map_check(as_json: JsonFlag = False) -> None:
     """Compile every mapping; name file and line of each fault."""
     from comptoir.app.mappings import check_all
 
-    found = check_all(_State.config)
+    found = check_all(STATE.config)
     if as_json:
         print_json(found)
     else:
@@ -395,7 +390,7 @@ def map_preview(
     """Show what a mapping makes of a record."""
     from comptoir.app.mappings import preview
 
-    shown = preview(_State.config, mapping, file=file, record=record, source=source)
+    shown = preview(STATE.config, mapping, file=file, record=record, source=source)
     if isinstance(shown, str):
         typer.echo(shown)
     else:
@@ -410,7 +405,7 @@ def map_test(
     """Run the golden records."""
     from comptoir.app.mappings import test_golden
 
-    found = test_golden(_State.config, mapping)
+    found = test_golden(STATE.config, mapping)
     if as_json:
         print_json(found)
     else:
@@ -437,10 +432,10 @@ def export(
     from comptoir.app.export import export_csv, export_fec
 
     if what == "fec":
-        path, entries = export_fec(_State.config, out, year)
+        path, entries = export_fec(STATE.config, out, year)
         say(f"Wrote {entries} entries to {path}. It is an exchange file, not the legal FEC of the accounts.")
         return
-    path, rows = export_csv(_State.config, what, out)
+    path, rows = export_csv(STATE.config, what, out)
     say(f"Wrote {rows} rows to {path}.")
 
 
@@ -465,7 +460,7 @@ def db_upgrade() -> None:
     """Create or migrate the database."""
     from comptoir.app.database import upgrade
 
-    say(upgrade(_State.config, say))
+    say(upgrade(STATE.config, say))
 
 
 @db_app.command("stop")
@@ -475,7 +470,7 @@ def db_stop(
     """Stop the embedded PostgreSQL (it stops by itself when nobody uses it)."""
     from comptoir.app.database import stop
 
-    say(stop(_State.config, force=force))
+    say(stop(STATE.config, force=force))
 
 
 @db_app.command("status")
@@ -483,7 +478,7 @@ def db_status(as_json: JsonFlag = False) -> None:
     """Say where the database is and whether it runs."""
     from comptoir.app.database import status
 
-    found = status(_State.config)
+    found = status(STATE.config)
     if as_json:
         print_json(found)
     else:
@@ -495,6 +490,9 @@ def demo(
     headless: Annotated[
         bool, typer.Option("--headless", help="Run the scripted day, print the summary, exit.")
     ] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="With --headless: 100 orders in each measured series instead of 20.")
+    ] = False,
     folder: Annotated[Path | None, typer.Option(help="Where it keeps its data; a temporary folder by default.")] = None,
 ) -> None:
     """A merchant in a box: shops, back office, Airflow and a scripted day."""
@@ -504,6 +502,8 @@ def demo(
     arguments = [sys.executable, "-m", "comptoir.airflow.demo"]
     if headless:
         arguments.append("--headless")
+    if measure:
+        arguments.append("--measure")
     if folder is not None:
         arguments += ["--folder", str(folder)]
     # Airflow lives in its own layer, which the command line does not import.

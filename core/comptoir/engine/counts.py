@@ -55,10 +55,13 @@ class RunReport:
     entity: EntityName
     entities: dict[EntityName, EntityCounts] = field(default_factory=lambda: defaultdict(EntityCounts))
     held: dict[str, dict[str, int]] = field(default_factory=dict)
+    matched: dict[str, dict[str, int]] = field(default_factory=dict)
+    published: dict[str, dict[str, Any]] = field(default_factory=dict)
     waiting: int = 0
     in_doubt: int = 0
     acknowledged: int = 0
     notes: list[str] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
     error: str | None = None
     seconds: float = 0.0
 
@@ -74,7 +77,7 @@ class RunReport:
             return RunState.FAILED
         if self.held:
             return RunState.PLAN
-        if any(c.quarantined or c.rejected for c in self.entities.values()) or self.in_doubt:
+        if any(c.quarantined or c.rejected for c in self.entities.values()) or self.in_doubt or self.stopped:
             return RunState.PARTIAL
         return RunState.SUCCESS
 
@@ -93,8 +96,14 @@ class RunReport:
             "acknowledged": self.acknowledged,
             "seconds": round(self.seconds, 3),
         }
+        if self.matched:
+            report["matched"] = self.matched
+        if any(self.published.values()):
+            report["published"] = {target: state for target, state in self.published.items() if state}
         if self.held:
             report["held"] = self.held
+        if self.stopped:
+            report["stopped"] = self.stopped
         if self.notes:
             report["notes"] = self.notes
         if self.error is not None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from comptoir.domain.authority import new_listing
 from comptoir.engine.counts import RunReport
 from comptoir.engine.hub import Hub, Link
 from comptoir.engine.render import Rendered, render
@@ -65,6 +66,8 @@ class Deliverer:
 
     def deliver(self, entities: Sequence[EntityName]) -> None:
         """Everything due of these entities. Raises what stops the target; the rest stays in the outbox."""
+        # Nothing is claimed for a target that cannot be opened: no credentials, or paused.
+        self._link.open()
         with self._hub.database.errors():
             session = self._hub.database.session()
             session.try_lock(worker_lock(self._holder))
@@ -136,7 +139,21 @@ class Deliverer:
         ids = [c.record_id for c in claimed]
         if entity is EntityName.JOURNAL_ENTRY:
             return Journal(session).load(ids)
-        return {key: stored.document for key, stored in Documents(session).load(entity, ids).items()}
+        found = {key: stored.document for key, stored in Documents(session).load(entity, ids).items()}
+        if entity is EntityName.ITEM and found:
+            return self._listings(session, found)
+        return found
+
+    def _listings(self, session: Session, items: Mapping[UUID, Any]) -> dict[UUID, Canonical]:
+        """Items as the target would list them: with the currency and price basis of what it lists already."""
+        terms = Documents(session).price_terms(self._target)
+        if terms is None:
+            raise ConfigError(
+                f"{self._target} lists nothing with a price yet, so its currency and price basis are not known",
+                hint=f"Make one product with a price on {self._target} by hand, then run again.",
+                connection=self._target,
+            )
+        return {key: new_listing(item, *terms) for key, item in items.items()}
 
     def _carry_out(
         self,
@@ -188,10 +205,12 @@ class Deliverer:
             self._settle(entity, {k: d for k, (d, _) in ready.items()}, {k: r for k, (_, r) in ready.items()}, results)
 
     def _push(self, batch: PushBatch, fences: dict[UUID, int]) -> Sequence[PushResult] | None:
-        connector = self._link.open()
-        if not isinstance(connector, Pushes):
-            raise ContractViolation(f"{self._link.manifest.name} declares {batch.entity.value}.push but has no push()")
         try:
+            connector = self._link.open()
+            if not isinstance(connector, Pushes):
+                raise ContractViolation(
+                    f"{self._link.manifest.name} declares {batch.entity.value}.push but has no push()"
+                )
             return connector.push(batch)
         except OutcomeUnknown as error:
             _log.warning("%s: %s; it will be looked up", self._target, error)

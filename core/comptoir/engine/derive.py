@@ -26,7 +26,7 @@ from comptoir.model.refs import EntityName
 from comptoir.store.database import Session
 from comptoir.store.documents import Documents, Stored
 from comptoir.store.journal import Dirty, Journal
-from comptoir.store.outbox import Outbox
+from comptoir.store.outbox import Outbox, new_delivery
 from comptoir.store.sync import Quarantine, Runs
 
 __all__ = ["derive_journal"]
@@ -91,9 +91,9 @@ def _derive(hub: Hub, session: Session, ids: Sequence[UUID], report: RunReport) 
                 for route in hub.routes.values():
                     if route.from_hub and route.entity is EntityName.JOURNAL_ENTRY:
                         deliveries.extend(
-                            (
-                                hub.ports.ids.new(), target, EntityName.JOURNAL_ENTRY.value, entry_id, channel,
-                                route.name, entry.key, "create", "pending", now, now,
+                            new_delivery(
+                                hub.ports.ids.new(), now, target=target, entity=EntityName.JOURNAL_ENTRY,
+                                record_id=entry_id, source=channel, route=route.name, key=entry.key,
                             )
                             for target in route.targets
                         )  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 from comptoir.domain.accounts import AccountMap
@@ -51,6 +52,13 @@ class Route:
     targets: tuple[str, ...]
     schedule: str | None = None
     triggers: tuple[str, ...] = ()
+    match: tuple[str, ...] = ()
+    create: str | None = None
+    fields: tuple[str, ...] = ()
+    price_list: str | None = None
+    buffer: Decimal = Decimal(0)
+    locations: tuple[str, ...] = ()
+    take_over: bool = False
 
     @property
     def from_hub(self) -> bool:
@@ -78,6 +86,7 @@ class Hub:
     #: Stored together: five pages of a hundred that share a row each, in less than 150 MiB.
     batch_records: int = 480
     plan_above: int = 50
+    gateway_url: str | None = None
     _mappings: dict[tuple[str, EntityName, str], Mapping] = field(default_factory=dict)
 
     def link(self, name: str) -> Link:
@@ -122,6 +131,29 @@ class Hub:
     def capability(self, connection: str, entity: EntityName) -> EntityCapability:
         """What a connection declares for an entity (nothing when it does not name it)."""
         return self.link(connection).manifest.entities.get(entity, EntityCapability())
+
+    def publishes(self, route: Route, target: str) -> bool:
+        """Whether a route keeps existing records of a target up to date."""
+        return bool(self.capability(target, route.entity).publishes)
+
+    @property
+    def shows_stock(self) -> tuple[str, ...]:
+        """The targets whose stock a route keeps up to date."""
+        return tuple({t: None for r in self.routes.values() if r.entity is EntityName.STOCK for t in r.targets})
+
+    def matches(self, entity: EntityName, target: str) -> bool:
+        """Whether records must be matched with the target's own before any is made there."""
+        return entity in (EntityName.ITEM, EntityName.CUSTOMER) and self.capability(target, entity).pull
+
+    def creates(self, route: Route, target: str) -> bool:
+        """Whether records without match are made at the target without asking (a back office's customer cards are)."""
+        if not self.capability(target, route.entity).push:
+            return False
+        default = "always" if route.entity is EntityName.CUSTOMER and self._keeps_books(target) else "ask"
+        return (route.create or default) == "always"
+
+    def _keeps_books(self, target: str) -> bool:
+        return self.link(target).manifest.kind in ("back_office", "accounting")
 
     def hub_channels(self) -> Sequence[Link]:
         """The connections whose sales the hub books."""

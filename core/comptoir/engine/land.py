@@ -28,8 +28,8 @@ from comptoir.model.refs import EntityName
 from comptoir.sdk.protocols import RawItem
 from comptoir.store.database import Row, Session
 from comptoir.store.documents import Documents, Head
-from comptoir.store.journal import Dirty
-from comptoir.store.outbox import Outbox
+from comptoir.store.journal import Dirty, stock_mark
+from comptoir.store.outbox import Outbox, new_delivery
 from comptoir.store.records import Bindings, KnownRaw, RawRecords
 from comptoir.store.sync import OpeningItems, Quarantine, Runs, Texts
 
@@ -220,6 +220,9 @@ class Lander:
         self._plan(batch, entity, changed, now)
         if self._link.posts_by_hub:
             self._mark_dirty(session, batch, entity, changed, now)
+        if entity in _MOVES_STOCK:
+            for target in self._hub.shows_stock:
+                batch.dirty.mark(stock_mark(target), [c.record_id for c in changed], now)
 
     def _write(
         self, session: Session, batch: _Batch, entity: EntityName, fresh: Sequence[_Fresh], now: datetime
@@ -329,6 +332,8 @@ class Lander:
                 blocked.append(change)
         batch.runs.outcomes(outcomes)
         for route, target in self._hub.subscribers(self._link.name, entity):
+            if self._hub.publishes(route, target):
+                continue  # absolute values: compared with what the target shows, see publish
             self._plan_target(batch, route, target, entity, going, now)
             if blocked:
                 self._withdraw(batch, target, entity, blocked, now)
@@ -347,9 +352,12 @@ class Lander:
         bound = batch.bindings.of_records(target, entity, known) if known else {}
         rows: list[Row] = []
         stamp = now.isoformat()
+        matched = self._hub.matches(entity, target)
         for change in going:
             if change.record_id in open_now:
                 continue  # rendered from the newest revision when it is claimed
+            if matched and change.record_id not in bound:
+                continue  # it may exist there: it is matched first
             action = "create"
             if change.record_id in bound:
                 if not self._differs(target, entity, change, bound[change.record_id].confirmed_hash):
@@ -359,9 +367,9 @@ class Lander:
                     continue
                 action = "update"
             rows.append(
-                (
-                    self._new_id(), target, entity.value, change.record_id, self._link.name, route.name,
-                    _number(change.document), action, "pending", stamp, stamp,
+                new_delivery(
+                    self._new_id(), stamp, target=target, entity=entity, record_id=change.record_id,
+                    source=self._link.name, route=route.name, key=_number(change.document), action=action,
                 )
             )  # fmt: skip
         batch.outbox.add(rows)
@@ -378,9 +386,9 @@ class Lander:
         found = batch.documents.refunds_without_delivery(self._link.name, ids, target)
         batch.outbox.add(
             [
-                (
-                    self._new_id(), target, EntityName.REFUND.value, refund_id, self._link.name, route.name, number,
-                    "create", "pending", now, now,
+                new_delivery(
+                    self._new_id(), now, target=target, entity=EntityName.REFUND, record_id=refund_id,
+                    source=self._link.name, route=route.name, key=number,
                 )
                 for refund_id, number in found
             ]
@@ -501,6 +509,8 @@ class Lander:
             self._partition = month
 
 
+#: What changes how many units may be offered.
+_MOVES_STOCK = frozenset({EntityName.ORDER, EntityName.REFUND, EntityName.STOCK})
 _ENTITY_ORDER = [EntityName.ITEM, EntityName.STOCK, EntityName.CUSTOMER, EntityName.ORDER, EntityName.REFUND]
 
 

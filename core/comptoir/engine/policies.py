@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from datetime import date
 
+from comptoir.domain.availability import OFFLINE
 from comptoir.model.base import Canonical
-from comptoir.model.order import FulfilmentState, PaymentMethod, PaymentState, Refund, SalesOrder
+from comptoir.model.order import FulfilmentState, PaymentState, Refund, SalesOrder
 
-__all__ = ["BEFORE_CUTOVER", "OFFLINE", "gate", "is_before_cutover"]
+__all__ = ["BEFORE_CUTOVER", "gate", "is_before_cutover"]
 
 BEFORE_CUTOVER = "before the cutover"
-
-#: Paid after the order by nature: such orders go out while they are unpaid (failure mode 67).
-OFFLINE = frozenset({PaymentMethod.TRANSFER, PaymentMethod.CHEQUE, PaymentMethod.CASH, PaymentMethod.CASH_ON_DELIVERY})
 
 
 def is_before_cutover(document: Canonical, cutover: date | None) -> bool:

@@ -8,6 +8,7 @@ a record that changes during the read is seen by the next run.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,7 +21,7 @@ from comptoir.sdk.protocols import PullRequest, Pulls, RawItem
 from comptoir.store.database import Session
 from comptoir.store.sync import CursorRow, Cursors
 
-__all__ = ["pull"]
+__all__ = ["pull", "reading"]
 
 #: How long a run waits for another one that reads the same: usually that takes a second or two.
 _PATIENCE = 20.0
@@ -41,6 +42,16 @@ def pull(
     `since` reads from that moment, `full` reads everything; both leave an earlier watermark where it was or further.
     Raises what the connector raises; everything committed until then stays.
     """
+    with reading(hub, link, entity):
+        _pull(hub, link, entity, report, since, full, progress)
+
+
+@contextmanager
+def reading(hub: Hub, link: Link, entity: EntityName) -> Iterator[None]:
+    """Held from reading records of a connection until they are landed, so that no older answer lands after a newer one.
+
+    TransientError `busy` when another run holds it for longer than it usually takes.
+    """
     lock = f"pull:{link.name}:{entity.value}"
     clock = hub.ports.clock
     patience = clock.monotonic() + _PATIENCE
@@ -56,7 +67,7 @@ def pull(
                 code="busy",
             )
     try:
-        _pull(hub, link, entity, report, since, full, progress)
+        yield
     finally:
         with hub.database.errors():
             hub.database.session().unlock(lock)

@@ -37,10 +37,15 @@ def render(hub: Hub, target: str, source: str, entity: EntityName, document: Can
     mapping = hub.mapping(link.manifest.key, entity, "out")
     payload = mapping.apply(document, hub.context(source, link))
     name = link.manifest.entities[entity].natural_key
-    key = payload.get(name) if name else None
+    if name is None:
+        raise ContractViolation(f"{link.manifest.name} declares no natural key of {entity.value}")
+    key = payload.get(name)
     if not key:
-        raise ContractViolation(
-            f"{mapping.name} gives no {name!r}, which {link.manifest.name} declares as natural key of {entity.value}"
+        raise RecordRejected(
+            f"it has no {name}, by which {target} would know it again",
+            field=name,
+            hint=f"Give it one at {source}: without it, it could be made twice.",
+            code="no_key",
         )
     data = orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)
     return Rendered(payload, str(key), hashlib.blake2b(data, digest_size=16).hexdigest())

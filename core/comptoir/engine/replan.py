@@ -14,7 +14,7 @@ from comptoir.engine.policies import gate
 from comptoir.model.refs import EntityName
 from comptoir.store.documents import Documents
 from comptoir.store.journal import Dirty
-from comptoir.store.outbox import Outbox
+from comptoir.store.outbox import Outbox, new_delivery
 
 __all__ = ["replan"]
 
@@ -24,6 +24,8 @@ _BATCH = 500
 def replan(hub: Hub, link: Link, entity: EntityName, report: RunReport) -> None:
     """Plans what targets of this connection and entity never got; marks sales that were never booked."""
     for route, target in hub.subscribers(link.name, entity):
+        if hub.publishes(route, target) or hub.matches(entity, target):
+            continue  # what is missing there is found by matching
         planned, after = 0, None
         while True:
             with hub.database.transaction() as session:
@@ -37,9 +39,9 @@ def replan(hub: Hub, link: Link, entity: EntityName, report: RunReport) -> None:
                         continue
                     number = getattr(document, "number", None) or document.external_id
                     rows.append(
-                        (
-                            hub.ports.ids.new(), target, entity.value, stored.head.record_id, link.name, route.name,
-                            number, "create", "pending", now, now,
+                        new_delivery(
+                            hub.ports.ids.new(), now, target=target, entity=entity,
+                            record_id=stored.head.record_id, source=link.name, route=route.name, key=number,
                         )
                     )  # fmt: skip
                 Outbox(session).add(rows)

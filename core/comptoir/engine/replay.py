@@ -13,7 +13,8 @@ from comptoir.errors import ConfigError
 from comptoir.model.refs import EntityName
 from comptoir.sdk.protocols import RawItem
 from comptoir.store.journal import Dirty
-from comptoir.store.outbox import Outbox
+from comptoir.store.outbox import Outbox, new_delivery
+from comptoir.store.publications import Publications
 from comptoir.store.records import Bindings, RawRecords
 from comptoir.store.sync import Parked, Quarantine
 
@@ -59,17 +60,21 @@ def _again(hub: Hub, parked: Parked, entity: EntityName, target: str) -> str:
     now = hub.ports.clock.now()
     if parked.record_id is None:
         return "it has no document; pull it again"
+    if parked.cause == "conflict":
+        return "make both sides the same first, then `comptoir quarantine resolve`"
     if parked.cause == "changed_after_delivery":
         return f"{target} takes no changes by file: change it there, then `comptoir quarantine resolve`"
     with hub.database.transaction() as session:
+        if Publications(session).again(target, entity, parked.record_id, now):
+            return "due again; it is written by the next run"
         if Bindings(session).of_records(target, entity, [parked.record_id]) and parked.cause != "rejected_by_target":
             Quarantine(session).resolve(
                 parked.connection, entity, [parked.external_id], "it is already there", now, target
             )
             return f"{target} already has it"
-        row = (
-            hub.ports.ids.new(), target, entity.value, parked.record_id, parked.connection, "retry",
-            parked.external_id, "create", "pending", now, now,
+        row = new_delivery(
+            hub.ports.ids.new(), now, target=target, entity=entity, record_id=parked.record_id,
+            source=parked.connection, route="retry", key=parked.external_id,
         )  # fmt: skip
         if not Outbox(session).revive(target, parked.record_id, entity, row):
             return "it is already on its way"

@@ -5,11 +5,15 @@ What lands where (a connector adds its own cases in its `client.py`):
 | answer | error |
 |---|---|
 | no connection, cut body, 408, 5xx, HTML or nothing where JSON was asked | `TransientError` (read: retried) |
-| 429 | `RateLimited` with Retry-After (read: waits that long, bounded) |
+| 429 | `RateLimited` with Retry-After (read: waits that long, or gives up when that is too long for a run) |
+| 503 with Retry-After to a read | `RateLimited`, as 429 |
 | 401, 403 | `AuthError` |
 | other 4xx | `RecordRejected` with the remote's own words |
 | a redirect | `AuthError` with code `redirect`: credentials are not sent on |
 | a write with its answer lost, cut, too large, no JSON, 408 or 5xx | `OutcomeUnknown`, never repeated here |
+
+Every request goes through the connection's `Gate`: so many under way, so many a minute. It is told when the remote
+asks for a pause, so that every process leaves it alone.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import orjson
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
 from comptoir.errors import (
     AuthError,
@@ -33,7 +37,7 @@ from comptoir.errors import (
     RecordRejected,
     TransientError,
 )
-from comptoir.sdk.ports import Clock, HttpRequest, HttpResponse, Random, Transport
+from comptoir.sdk.ports import Clock, Gate, HttpRequest, HttpResponse, Random, Transport
 
 __all__ = ["HttpClient", "HttpLimits", "redact"]
 
@@ -71,7 +75,7 @@ class HttpClient:
     """HTTP for one connection.
 
     `sign`, when given, turns (method, url, headers) into the signed pair just before each attempt, so that a retry
-    never repeats a nonce.
+    never repeats a nonce. Without a `gate`, requests go out as they come.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class HttpClient:
         secrets: tuple[str, ...] = (),
         limits: HttpLimits | None = None,
         sign: Callable[[str, str, Mapping[str, str]], tuple[str, Mapping[str, str]]] | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self._connection = connection
         self._transport = transport
@@ -92,6 +97,7 @@ class HttpClient:
         self._secrets = tuple(s for s in secrets if s)
         self._limits = limits or HttpLimits()
         self._sign = sign
+        self._gate = gate
 
     def with_signing(
         self,
@@ -109,6 +115,7 @@ class HttpClient:
             secrets=(*self._secrets, *secrets),
             limits=self._limits if timeout is None else replace(self._limits, timeout=timeout),
             sign=sign,
+            gate=self._gate,
         )
 
     def get_json(self, url: str, *, headers: Mapping[str, str] | None = None) -> tuple[Any, Mapping[str, str]]:
@@ -149,6 +156,19 @@ class HttpClient:
             ) from None
 
     def _send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpResponse:
+        if self._gate is None:
+            response = self._exchange(method, url, headers, body)
+        else:
+            with self._gate.request():
+                response = self._exchange(method, url, headers, body)
+        if response.status >= 300:
+            refusal = self._refusal(method, url, response)
+            refusal.remote = _remote_facts(response)
+            raise refusal
+        return response
+
+    def _exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpResponse:
+        # Signed when its turn has come: while it waited, a time or nonce would have grown old.
         if self._sign is not None:
             url, headers = self._sign(method, url, headers)
         request = HttpRequest(method, url, {"Accept": "application/json", **headers}, body, self._secrets)
@@ -165,10 +185,6 @@ class HttpClient:
                 raise TransientError(error.message, hint=error.hint, connection=self._connection, code=code) from None
             raise error from None
         _log.debug("%s %s -> %s", method, self._where(url), response.status)
-        if response.status >= 300:
-            refusal = self._refusal(method, url, response)
-            refusal.remote = _remote_facts(response)
-            raise refusal
         return response
 
     def _refusal(self, method: str, url: str, response: HttpResponse) -> ComptoirError:
@@ -182,12 +198,12 @@ class HttpClient:
                 hint=f"Check key and secret of the connection {who} and their rights.",
                 connection=who,
             )
-        if status == 429:
-            return RateLimited(
-                f"{who}: {where} asks for a pause{said}",
-                retry_after=self._retry_after(response.headers.get("retry-after")),
-                connection=who,
-            )
+        pause = self._retry_after(response.headers.get("retry-after")) if status in (429, 503) else None
+        if self._gate is not None and (status == 429 or pause is not None):
+            self._gate.pause(pause)
+        if status == 429 or (status == 503 and pause is not None and method in _READS):
+            asks = "asks for a pause" if status == 429 else f"asks for a pause (status {status})"
+            return RateLimited(f"{who}: {where} {asks}{said}", retry_after=pause, connection=who)
         if status in (408, 425) or status >= 500:
             # 503 too: a cache before the shop says it when the shop was slow, and the write may have been done.
             if method in _READS or status == 425:
@@ -211,7 +227,7 @@ class HttpClient:
         retrying = Retrying(
             stop=stop_after_attempt(self._limits.tries),
             wait=self._wait,
-            retry=retry_if_exception_type(TransientError),
+            retry=retry_if_exception(self._is_worth_a_try),
             sleep=self._clock.sleep,
             reraise=True,
             before_sleep=lambda state: _log.warning(
@@ -223,10 +239,17 @@ class HttpClient:
         )
         return retrying(call)
 
+    def _is_worth_a_try(self, error: BaseException) -> bool:
+        """What may pass by itself, and not later than a run can wait for."""
+        if isinstance(error, RateLimited) and error.retry_after is not None:
+            # What the gate itself gave up waiting for has another code.
+            return error.code == RateLimited.code and error.retry_after <= self._limits.longest_wait
+        return isinstance(error, TransientError)
+
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, RateLimited) and error.retry_after is not None:
-            return min(error.retry_after, self._limits.longest_wait)
+            return error.retry_after
         ceiling = min(self._limits.backoff * 2.0 ** (state.attempt_number - 1), self._limits.longest_wait)
         return self._random.uniform(ceiling / 2, ceiling)
 

@@ -8,12 +8,12 @@ from functools import cache
 from importlib import resources
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from comptoir.errors import ContractViolation
 from comptoir.model.refs import EntityName
 
-__all__ = ["EntityCapability", "Manifest", "TargetLimits", "load_manifest"]
+__all__ = ["CallBudget", "EntityCapability", "Manifest", "TargetLimits", "load_manifest"]
 
 
 class _Closed(BaseModel):
@@ -27,6 +27,33 @@ class TargetLimits(_Closed):
     lengths: dict[str, int] = Field(default_factory=dict)
     integer_quantities: bool = False
     currencies: Literal["any", "company"] = "any"
+
+
+class CallBudget(_Closed):
+    """How often a remote may be called: `calls_per_minute` in the long run, `burst` at once after a rest."""
+
+    calls_per_minute: float = Field(gt=0, le=1_000_000, allow_inf_nan=False)
+    burst: int = Field(ge=1, le=1_000_000)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ten_seconds(cls, given: object) -> object:
+        """Without a burst, what ten seconds allow; one call at least."""
+        if isinstance(given, dict) and "burst" not in given:
+            rate = given.get("calls_per_minute")
+            if isinstance(rate, int | float) and 0 < rate <= 1_000_000:
+                return {**given, "burst": max(1, int(rate / 6))}
+        return given
+
+    @property
+    def per_second(self) -> float:
+        """Calls a second in the long run."""
+        return self.calls_per_minute / 60.0
+
+    def at(self, calls_per_minute: float) -> CallBudget:
+        """The same remote at another rate: the burst shrinks and grows with it."""
+        burst = round(self.burst * calls_per_minute / self.calls_per_minute)
+        return CallBudget(calls_per_minute=calls_per_minute, burst=min(max(1, burst), 1_000_000))
 
 
 class EntityCapability(_Closed):
@@ -67,6 +94,8 @@ class Manifest(_Closed):
     entities: dict[EntityName, EntityCapability]
     acknowledges: bool = False
     pages_in_flight: int = 1
+    requests_in_flight: int = 4
+    budget: CallBudget | None = Field(default=None, description="What the platform allows by default; none: no bound")
     webhooks: bool = False
     read_lag_seconds: int = 0
     limits: TargetLimits = TargetLimits()

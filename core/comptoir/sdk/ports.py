@@ -6,11 +6,12 @@ The application wires the real ones (`comptoir.app.system`), the simulation its 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-__all__ = ["Clock", "HttpRequest", "HttpResponse", "Random", "Tasks", "Transport"]
+__all__ = ["Clock", "Gate", "HttpRequest", "HttpResponse", "Random", "Tasks", "Transport"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -44,6 +45,28 @@ class Tasks(Protocol):
 
         The next item is asked for while `work` runs on the one before, never further ahead.
         """
+        ...
+
+    def slots(self, count: int) -> AbstractContextManager[object]:
+        """A block that at most `count` of these tasks are in at once; the others wait. May be entered again and again.
+
+        One slot is a lock. Not for nesting: who is in the block must not enter it once more.
+        """
+        ...
+
+
+class Gate(Protocol):
+    """Through here goes every request of one connection: bounded under way, and bounded a minute."""
+
+    def request(self) -> AbstractContextManager[object]:
+        """Entered just before a request is sent, left when its answer is there.
+
+        Waits for its turn. Raises RateLimited, and nothing was sent, when that would take longer than a run can wait.
+        """
+        ...
+
+    def pause(self, seconds: float | None) -> None:
+        """The remote asks to be left alone for so long (None: it did not say), whoever asks."""
         ...
 
 

@@ -198,8 +198,8 @@ class ChangeResult:
 class WebhookRequest:
     """A request as the gateway received it: lower-case header names, the body's exact bytes."""
 
-    headers: Mapping[str, str]
-    body: bytes
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
     received_at: datetime
 
 
@@ -243,13 +243,17 @@ class Acknowledgement:
 
 @dataclass(frozen=True, slots=True)
 class CheckItem:
-    """One thing that was looked at. `exit_code` is what `comptoir check` returns when it is not ok."""
+    """One thing that was looked at. `exit_code` is what `comptoir check` returns when it is not ok.
+
+    `mended`: something was wrong and was put right on the way.
+    """
 
     name: str
     ok: bool
     detail: str
     hint: str | None = None
     exit_code: int = 2
+    mended: bool = False
 
     @classmethod
     def failed(cls, name: str, error: ComptoirError) -> CheckItem:
@@ -335,9 +339,12 @@ class ReceivesWebhooks(Protocol):
         the body is not what it says; touches no network."""
         ...
 
-    def ensure_webhooks(self, url: str, entities: Sequence[EntityName]) -> Sequence[CheckItem]:
+    def ensure_webhooks(
+        self, url: str, entities: Sequence[EntityName], mode: Literal["look", "repair", "renew"] = "repair"
+    ) -> Sequence[CheckItem]:
         """Makes or re-enables what is missing or was switched off, so that changes of these entities are sent to
-        `url`; says what it found and did. Idempotent."""
+        `url`; says what it found and did. Idempotent. `look` only says what it finds; `renew` also sets again what
+        cannot be seen from outside (the secret) or what a person has switched off."""
         ...
 
 

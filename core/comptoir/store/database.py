@@ -18,7 +18,7 @@ from comptoir.errors import ComptoirError, DatabaseUnavailable, StorageFull
 from comptoir.store.copying import OPTIONS, Row, writer
 from comptoir.store.schema import plain_url, unavailable
 
-__all__ = ["Database", "Row", "Session"]
+__all__ = ["Database", "Row", "Session", "lock_key"]
 
 #: Rows written as one text: it exists up to three times while it is sent.
 _COPIED_AT_ONCE = 200
@@ -45,7 +45,9 @@ class Session:
         """The first row of a query."""
         return self._connection.execute(query.encode(), parameters).fetchone()
 
-    def stream(self, query: str, parameters: Sequence[Any] | None = None, *, size: int = 2000) -> Iterator[Row]:
+    def stream(
+        self, query: str, parameters: Sequence[Any] | dict[str, Any] | None = None, *, size: int = 2000
+    ) -> Iterator[Row]:
         """Rows of a large query through a server-side cursor; needs a transaction, memory stays flat."""
         with self._connection.cursor(name="comptoir_stream") as cursor:
             cursor.itersize = size
@@ -82,15 +84,16 @@ class Session:
 
     def try_lock(self, name: str) -> bool:
         """Takes a lock of this session by name, if it is free. The server drops it when this process dies."""
-        row = self.row("select pg_try_advisory_lock(%s, %s)", _lock_key(name))
+        row = self.row("select pg_try_advisory_lock(%s, %s)", lock_key(name))
         return bool(row and row[0])
 
     def unlock(self, name: str) -> None:
         """Gives a lock of this session back."""
-        self.row("select pg_advisory_unlock(%s, %s)", _lock_key(name))
+        self.row("select pg_advisory_unlock(%s, %s)", lock_key(name))
 
 
-def _lock_key(name: str) -> tuple[int, int]:
+def lock_key(name: str) -> tuple[int, int]:
+    """The two numbers under which PostgreSQL knows the lock of this name; `pg_locks` shows them unsigned."""
     data = name.encode()
     return _signed(zlib.crc32(data)), _signed(zlib.crc32(b"comptoir:" + data[::-1]))
 
@@ -100,10 +103,14 @@ def _signed(value: int) -> int:
 
 
 class Database:
-    """Comptoir's database by URL; one open connection, made when it is first used."""
+    """Comptoir's database by URL; one open connection, made when it is first used.
 
-    def __init__(self, url: str) -> None:
+    `durable=False` is for what may be lost with the machine: a commit does not wait for the disk.
+    """
+
+    def __init__(self, url: str, *, durable: bool = True) -> None:
         self._url = plain_url(url)
+        self._durable = durable
         self._connection: psycopg.Connection[Row] | None = None
         self._reading: psycopg.Connection[Row] | None = None
         self._types: _Types = {}
@@ -122,7 +129,10 @@ class Database:
 
     def _connect(self) -> psycopg.Connection[Row]:
         try:
-            return psycopg.connect(self._url, autocommit=True, application_name="comptoir")
+            connection = psycopg.connect(self._url, autocommit=True, application_name="comptoir")
+            if not self._durable:
+                connection.execute("set synchronous_commit = off")
+            return connection
         except psycopg.OperationalError as error:
             raise unavailable(error) from error
 

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from comptoir.model.item import Item
+from comptoir.model.money import PriceBasis
 from comptoir.model.order import Refund, SalesOrder
 from comptoir.model.parties import Customer
 from comptoir.model.refs import EntityName
@@ -144,6 +145,15 @@ class DocumentReader:
         }[entity]
         return loader(wanted)
 
+    def price_terms(self, connection: str) -> tuple[PriceBasis, str] | None:
+        """Price basis and currency of what a connection lists, by the newest item; None when nothing has a price."""
+        row = self._session.row(
+            "select p.basis, p.currency from item i join item_price p on p.document_id = i.id "
+            "where i.connection = %s and p.position = 1 order by i.updated_at desc limit 1",
+            (connection,),
+        )
+        return (PriceBasis(row[0]), row[1]) if row else None
+
     def never_planned(
         self, entity: EntityName, connection: str, target: str, *, after: UUID | None, limit: int
     ) -> list[UUID]:
@@ -193,6 +203,27 @@ class DocumentReader:
             "and d.target = %s and d.state <> 'dead')",
             (connection, list(order_ids), target),
         )
+
+    def open_orders(self, connection: str, since: datetime) -> list[str]:
+        """External ids of orders placed since then that may still be edited, newest first."""
+        rows = self._session.rows(
+            "select external_id from sales_order where connection = %s and ordered_at >= %s and not before_cutover "
+            "and fulfilment_state in ('open', 'partly_shipped') and payment_state <> 'failed' "
+            "order by ordered_at desc, id desc",
+            (connection, since),
+        )
+        return [row[0] for row in rows]
+
+    def unknown_buyers(self, connection: str, target: str) -> list[str]:
+        """Buyers, by their id there, of orders that wait for a target and whose record was never read."""
+        rows = self._session.rows(
+            "select distinct o.customer_id from delivery d join sales_order o on o.id = d.record_id "
+            "where d.target = %s and d.entity = 'order' and d.state in ('held', 'pending') and o.connection = %s "
+            "and o.customer_id is not null and not exists (select 1 from raw_record r "
+            "where r.connection = o.connection and r.entity = 'customer' and r.external_id = o.customer_id) order by 1",
+            (target, connection),
+        )
+        return [row[0] for row in rows]
 
     def order_ids(self, connection: str, external_ids: Iterable[str]) -> list[UUID]:
         """Ids of orders by their external ids."""

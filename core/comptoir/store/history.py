@@ -82,6 +82,10 @@ class History:
             *self._entries(subject),
             *self._refunds(subject),
             *self._opening(subject),
+            *self._hints(subject),
+            *self._links(subject),
+            *self._writes(subject),
+            *self._publications(subject),
         ]
         return sorted(facts, key=lambda f: f.at)
 
@@ -169,3 +173,75 @@ class History:
             s.connection, s.entity, s.external_id,
         )  # fmt: skip
         return [Fact(at, "opening", {"names": names}) for at, names in rows]
+
+    def _hints(self, s: Subject) -> list[Fact]:
+        rows = self._rows(
+            "select received_at, kind, done_at, outcome from inbox where connection = %s and entity = %s "
+            "and external_id = %s order by id",
+            s.connection, s.entity, s.external_id,
+        )  # fmt: skip
+        facts: list[Fact] = []
+        for received, kind, done, outcome in rows:
+            facts.append(Fact(received, "hinted", {"connection": s.connection, "kind": kind}))
+            if done is not None and outcome in ("unchanged", "gone", "loop", "older"):
+                facts.append(Fact(done, f"hint_{outcome}", {"connection": s.connection}))
+        return facts
+
+    def _links(self, s: Subject) -> list[Fact]:
+        """Which record of the other side it is, or could be."""
+        if s.entity not in ("item", "customer"):
+            return []
+        rows = self._rows(
+            "select k.state, k.evidence, k.note, k.decided_by, coalesce(k.decided_at, k.created_at), "
+            "case when k.source_id = %s then k.target else k.source end, "
+            f"o.external_id from record_link k left join {s.entity} o "
+            "on o.id = case when k.source_id = %s then k.target_id else k.source_id end "
+            "where (k.source_id = %s or k.target_id = %s) order by k.created_at",
+            s.record_id, s.record_id, s.record_id, s.record_id,
+        )  # fmt: skip
+        return [
+            Fact(
+                at,
+                f"link_{state}" if by in (None, "rule") else f"link_{state}_by_hand",
+                {"other": other, "external_id": external_id, "evidence": ", ".join(evidence), "note": note, "by": by},
+            )
+            for state, evidence, note, by, at, other, external_id in rows
+        ]
+
+    def _writes(self, s: Subject) -> list[Fact]:
+        rows = self._rows(
+            "select at, target, entity, before, after from write_log where record_id = %s "
+            "or (target = %s and external_id = %s and (entity = %s or (entity = 'stock' and %s = 'item'))) order by at",
+            s.record_id, s.connection, s.external_id, s.entity, s.entity,
+        )  # fmt: skip
+        return [
+            Fact(at, "written", {"target": target, "changes": _changes(before, after)})
+            for at, target, _entity, before, after in rows
+        ]
+
+    def _publications(self, s: Subject) -> list[Fact]:
+        """Values that are not written yet."""
+        rows = self._rows(
+            "select wanted_at, target, state, known, wanted, keys, reason, due_at, entity from publication "
+            "where (record_id = %s or target_id = %s) and state <> 'done'",
+            s.record_id, s.record_id,
+        )  # fmt: skip
+        facts = []
+        for at, target, state, known, wanted, keys, reason, due, entity in rows:
+            private = entity == "customer"
+            before = None if private else {key: known.get(key) for key in keys}
+            after = dict.fromkeys(keys, "") if private else {key: wanted.get(key) for key in keys}
+            about = {"target": target, "changes": _changes(before, after), "reason": reason, "due": due}
+            facts.append(Fact(at, f"value_{state}", about))
+        return facts
+
+
+def _changes(before: dict[str, Any] | None, after: dict[str, Any]) -> str:
+    """`price: 12.00 -> 13.20`; of personal values only the names."""
+    if before is None:
+        return ", ".join(after)
+    return ", ".join(f"{key}: {_word(before.get(key))} -> {_word(value)}" for key, value in after.items())
+
+
+def _word(value: Any) -> str:
+    return "?" if value is None else str(value)

@@ -11,13 +11,18 @@ from uuid import UUID
 from comptoir.model.accounting import JournalEntry
 from comptoir.store.database import Row, Session
 
-__all__ = ["Dirty", "Journal"]
+__all__ = ["Dirty", "Journal", "stock_mark"]
 
 _ENTRY = (
     "id, key, document_id, kind, journal, journal_label, piece, posted_on, label, currency, connection, document, "
     "total, reverses, flags, created_at"
 )
 _LINE = "entry_id, position, account, account_label, third_party, third_party_label, label, side, amount, due_on"
+
+
+def stock_mark(target: str) -> str:
+    """The kind of mark that says: what may be offered at this target has to be computed again."""
+    return f"stock:{target}"
 
 
 class Dirty:
@@ -53,6 +58,19 @@ class Dirty:
             (kind, limit),
         )
         return [row[0] for row in rows]
+
+    def seen(self, kind: str) -> list[Row]:
+        """The marks that stand now, for `clear` once what follows from them was computed."""
+        return self._session.rows("select record_id, marked_at from dirty where kind = %s", (kind,))
+
+    def clear(self, kind: str, marks: Sequence[Row]) -> None:
+        """Removes these marks; one that was set anew meanwhile stays."""
+        if marks:
+            self._session.execute(
+                "delete from dirty where kind = %s and (record_id, marked_at) in "
+                "(select * from unnest(%s::uuid[], %s::timestamptz[]))",
+                (kind, [m[0] for m in marks], [m[1] for m in marks]),
+            )
 
 
 class Journal:

@@ -16,7 +16,7 @@ from uuid import UUID
 from comptoir.model.refs import EntityName
 from comptoir.store.database import Row, Session
 
-__all__ = ["Claimed", "Outbox", "worker_lock"]
+__all__ = ["Claimed", "Outbox", "new_delivery", "worker_lock"]
 
 _COLUMNS = "id, target, entity, record_id, source, route, natural_key, action, state, due_at, created_at"
 
@@ -31,6 +31,22 @@ _ORDER_FIRST = (
 def worker_lock(holder: str) -> str:
     """The name of the session lock that shows a worker is alive."""
     return f"worker:{holder}"
+
+
+def new_delivery(
+    row_id: UUID,
+    at: datetime | str,
+    *,
+    target: str,
+    entity: EntityName,
+    record_id: UUID,
+    source: str,
+    route: str,
+    key: str,
+    action: str = "create",
+) -> Row:
+    """The row of a decided write that is due at once."""
+    return row_id, target, entity.value, record_id, source, route, key, action, "pending", at, at
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,8 +310,9 @@ class Outbox:
     ) -> list[tuple[UUID, str, UUID]]:
         """Stores the target's later word on a confirmed delivery: (record id, source, delivery id) of what it met."""
         rows = self._session.rows(
-            "update delivery set outcome = %s, external_id = coalesce(%s, external_id), reason = coalesce(%s, reason) "
-            "where target = %s and entity = %s and natural_key = %s and state = 'confirmed' and outcome <> %s "
+            "update delivery set outcome = %s, external_id = coalesce(%s, external_id), reason = coalesce(%s, reason), "
+            "acknowledged_at = comptoir_now() where target = %s and entity = %s and natural_key = %s "
+            "and state = 'confirmed' and outcome <> %s "
             "returning record_id, source, id",
             (outcome, external_id, reason, target, entity.value, natural_key, outcome),
         )

@@ -141,8 +141,10 @@ class Bindings:
             )
             if not updated:
                 self._session.execute(
-                    "insert into binding (id, record_id, connection, entity, external_id, state, natural_key, "
-                    "confirmed_hash, first_seen, last_seen) values (%s, %s, %s, %s, %s, 'linked', %s, %s, %s, %s) "
+                    # `made`: the target's own record of it, once it is read, is another one with the same id there.
+                    "insert into binding (id, record_id, connection, entity, external_id, role, state, natural_key, "
+                    "confirmed_hash, first_seen, last_seen) "
+                    "values (%s, %s, %s, %s, %s, 'made', 'linked', %s, %s, %s, %s) "
                     "on conflict (connection, entity, external_id, role) where state <> 'tombstone' do nothing",
                     (
                         binding_id,
@@ -156,6 +158,14 @@ class Bindings:
                         at,
                     ),
                 )
+
+    def stamp(self, record_id: UUID, connection: str, entity: EntityName, content_hash: str) -> None:
+        """Notes what a target is known to have, after it told us itself."""
+        self._session.execute(
+            "update binding set confirmed_hash = %s where record_id = %s and connection = %s and entity = %s "
+            "and state = 'linked'",
+            (content_hash, record_id, connection, entity.value),
+        )
 
     def any_on(self, connection: str, entity: EntityName) -> bool:
         """Whether anything of this kind was ever confirmed on a connection."""

@@ -8,7 +8,7 @@ import psycopg
 
 from comptoir.errors import ComptoirError, DatabaseUnavailable
 
-__all__ = ["HEAD", "current_revision", "upgrade"]
+__all__ = ["HEAD", "current_revision", "is_current", "upgrade"]
 
 #: The newest revision; a unit test compares it with the files.
 HEAD = "0002"
@@ -23,6 +23,15 @@ def current_revision(connection: psycopg.Connection[tuple[object, ...]]) -> str 
         return None
     found = connection.execute("select version_num from alembic_version").fetchone()
     return str(found[0]) if found else None
+
+
+def is_current(url: str) -> bool:
+    """Whether a database has the newest revision; nothing is changed. Raises DatabaseUnavailable."""
+    try:
+        with psycopg.connect(plain_url(url), autocommit=True) as connection:
+            return current_revision(connection) == HEAD
+    except psycopg.OperationalError as error:
+        raise unavailable(error) from error
 
 
 def upgrade(url: str) -> str | None:

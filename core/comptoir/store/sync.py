@@ -169,6 +169,16 @@ class Quarantine:
             (because, at, connection, entity.value, list(external_ids), target),
         )
 
+    def resolve_records(
+        self, target: str, entity: EntityName, record_ids: Sequence[UUID], because: str, at: datetime
+    ) -> int:
+        """Closes the open rows of these records for a target."""
+        return self._session.execute(
+            "update quarantine set state = 'resolved', resolved_because = %s, last_seen = %s "
+            "where state = 'open' and target = %s and entity = %s and record_id = any(%s)",
+            (because, at, target, entity.value, list(record_ids)),
+        )
+
     def open(self, limit: int = 500) -> list[Parked]:
         """What waits for a person, oldest first."""
         query = f"select {_PARKED} from quarantine where state = 'open' order by first_seen limit %s"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -83,3 +84,21 @@ class InlineTasks:
     def one_behind(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         """Results in the order of `items`; nothing runs beside anything."""
         return map(work, items)
+
+    def slots(self, count: int) -> AbstractContextManager[object]:
+        """A block that is entered by one at a time. Entering more than `count` deep is an AssertionError: for ever
+        waiting for oneself is what a thread would do."""
+        return _Slots(count)
+
+
+class _Slots(AbstractContextManager[object]):
+    def __init__(self, count: int) -> None:
+        self._free = count
+
+    def __enter__(self) -> object:
+        assert self._free > 0, "one more than the slots allow, and nobody who could leave one"
+        self._free -= 1
+        return None
+
+    def __exit__(self, *error: object) -> None:
+        self._free += 1

@@ -90,7 +90,8 @@ create table publication (
   route text not null,
   label text not null,
   wanted jsonb not null,
-  known jsonb,
+  known jsonb not null default '{}',
+  keys text[] not null default '{}',
   source_rev int,
   target_rev int,
   mapping_hash text,
@@ -119,6 +120,7 @@ create table write_log (
 );
 create index write_log_record on write_log (record_id);
 create index write_log_run on write_log (run_id);
+create index write_log_first on write_log (target, entity);
 comment on table write_log is 'Each confirmed write with the values before it: the proof, and what an undo needs';
 """
 

@@ -1,0 +1,173 @@
+"""Workers that interleave in one thread: each is a greenlet that gives way at points where the real world could.
+
+A point is a commit, a request, a sleep. At each one the seed decides whether this worker goes on, another one does, or
+this one is killed. A killed worker does nothing more: its database connections are closed, and whatever its `finally`
+blocks still try fails at once, as if the process were gone.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import greenlet
+
+from comptoir.errors import ComptoirError
+
+__all__ = ["Chances", "Killed", "Time", "Worker", "Workers"]
+
+
+class Killed(BaseException):
+    """The worker's process is gone. No Exception: nothing may handle it."""
+
+
+class Time:
+    """Simulated time, the same for all; a worker's or a shop's own clock may be off by its skew."""
+
+    def __init__(self, start: datetime) -> None:
+        self.now = start
+        self.elapsed = 0.0
+
+    def pass_by(self, seconds: float) -> None:
+        """Time moves on."""
+        self.now += timedelta(seconds=seconds)
+        self.elapsed += seconds
+
+
+class Clock:
+    """A clock of somebody: simulated time and a skew."""
+
+    def __init__(self, time: Time, skew: float = 0.0, sleep: Callable[[float], None] | None = None) -> None:
+        self._time = time
+        self._sleep = sleep
+        self.skew = skew
+
+    def now(self) -> datetime:
+        """Aware UTC now, as this clock has it."""
+        return (self._time.now + timedelta(seconds=self.skew)).astimezone(UTC)
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return self._time.elapsed
+
+    def sleep(self, seconds: float) -> None:
+        """Time passes; others may work meanwhile."""
+        if self._sleep is not None:
+            self._sleep(seconds)
+        else:
+            self._time.pass_by(seconds)
+
+
+@dataclass(slots=True)
+class Chances:
+    """How likely it is, at each point, that something happens there."""
+
+    kill: float = 0.0
+    switch: float = 0.0
+    fault: float = 0.0
+
+
+@dataclass(eq=False)
+class Worker:
+    """One process of the merchant's installation."""
+
+    name: str
+    workers: Workers
+    work: Callable[[Worker], Any]
+    dead: bool = False
+    done: bool = False
+    wake: float = 0.0
+    error: BaseException | None = None
+    result: Any = None
+    closing: list[Callable[[], None]] = field(default_factory=list)
+    thread: Any = None
+
+    def point(self, what: str) -> None:
+        """Somebody else may go on here, or this worker is killed. Raises Killed."""
+        self.workers.at_point(self, what)
+
+    def sleep(self, seconds: float) -> None:
+        """Gives way until simulated time has passed."""
+        self.check()
+        self.workers.sleep(self, seconds)
+
+    def check(self) -> None:
+        """Raises Killed when this process is gone."""
+        if self.dead:
+            raise Killed
+
+    def die(self) -> None:
+        """The process is gone: connections are closed before anything else runs."""
+        self.dead = True
+        for close in self.closing:
+            with suppress(Exception):
+                close()
+        raise Killed
+
+
+class Workers:
+    """Runs workers until all have ended."""
+
+    def __init__(self, time: Time, dice: random.Random, chances: Chances, tell: Callable[[str], None]) -> None:
+        self._time = time
+        self._dice = dice
+        self.chances = chances
+        self._tell = tell
+        self._all: list[Worker] = []
+        self._hub: Any = None
+        self.points = 0
+
+    def run(self, jobs: Sequence[tuple[str, Callable[[Worker], Any]]]) -> list[Worker]:
+        """Runs these jobs side by side, interleaved as the seed decides; returns them ended."""
+        self._all = [Worker(name, self, work) for name, work in jobs]
+        self._hub = greenlet.getcurrent()
+        for worker in self._all:
+            worker.wake = self._time.elapsed
+            worker.thread = greenlet.greenlet(lambda w=worker: self._body(w))
+        while True:
+            living = [w for w in self._all if not w.done]
+            if not living:
+                return self._all
+            ready = [w for w in living if w.wake <= self._time.elapsed]
+            if not ready:
+                self._time.pass_by(min(w.wake for w in living) - self._time.elapsed)
+                continue
+            chosen = ready[0] if len(ready) == 1 else self._dice.choice(ready)
+            chosen.thread.switch()
+
+    def _body(self, worker: Worker) -> None:
+        try:
+            worker.result = worker.work(worker)
+        except Killed as gone:
+            worker.error = gone
+            self._tell(f"{worker.name} was killed")
+        except ComptoirError as error:
+            worker.error = error
+            self._tell(f"{worker.name} ended: {error.message}")
+        finally:
+            worker.done = True
+            for close in worker.closing:
+                with suppress(Exception):
+                    close()
+
+    def at_point(self, worker: Worker, what: str) -> None:
+        """See `Worker.point`."""
+        worker.check()
+        self.points += 1
+        if self._dice.random() < self.chances.kill:
+            self._tell(f"{worker.name} is killed {what}")
+            worker.die()
+        others = [w for w in self._all if w is not worker and not w.done and w.wake <= self._time.elapsed]
+        if others and self._dice.random() < self.chances.switch:
+            self._hub.switch()
+            worker.check()
+
+    def sleep(self, worker: Worker, seconds: float) -> None:
+        """See `Worker.sleep`."""
+        worker.wake = self._time.elapsed + max(seconds, 0.001)
+        self._hub.switch()
+        worker.check()
