@@ -121,7 +121,7 @@ def tax_lines(
         # As nearly every line: one rate, and the line's own figure is its tax.
         for rate in reversed(rates or ()):
             if str(rate.get("rate_id")) == parts[0][0]:
-                place = _words(ship_to).upper() or _words(bill_to).upper()
+                place = words(ship_to).upper() or words(bill_to).upper()
                 return [_one_line(rate, total, base, _ZERO, place, str(company_country))]
     by_id = {str(rate.get("rate_id")): rate for rate in rates or ()}
     if total and (len(parts) != 1 or not parts[0][1]) and not any(part for _, part in parts):
