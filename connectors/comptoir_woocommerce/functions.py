@@ -116,8 +116,14 @@ def tax_lines(
     """
     minor_units_known(currency)
     base, total = amount(net) or _ZERO, amount(tax) or _ZERO
-    by_id = {str(rate.get("rate_id")): rate for rate in rates or ()}
     parts = [(str(t.get("id")), part) for t in taxes or () if (part := amount(t.get("total"))) is not None]
+    if total and len(parts) == 1 and parts[0][1]:
+        # As nearly every line: one rate, and the line's own figure is its tax.
+        for rate in reversed(rates or ()):
+            if str(rate.get("rate_id")) == parts[0][0]:
+                place = words(ship_to).upper() or words(bill_to).upper()
+                return [_one_line(rate, total, base, _ZERO, place, str(company_country))]
+    by_id = {str(rate.get("rate_id")): rate for rate in rates or ()}
     if total and (len(parts) != 1 or not parts[0][1]) and not any(part for _, part in parts):
         if not parts and len(by_id) == 1:
             parts = [(next(iter(by_id)), total)]
@@ -146,9 +152,12 @@ def tax_lines(
 def minor_units_known(currency: Any) -> None:
     """ValueError for a currency that is not in ISO 4217: there is no default one."""
     try:
-        minor_units(currency)
+        _decimals(currency)
     except (KeyError, TypeError):
         raise ValueError(f"unknown currency {currency!r}") from None
+
+
+_decimals = functools.lru_cache(maxsize=64)(minor_units)
 
 
 def _freed(
@@ -208,6 +217,15 @@ def _rate_facts(
 
 def unit_price(list_net: Any, quantity: Any) -> Decimal:
     """Net price of one before discounts, at ten decimals; the line's net when nothing is counted."""
+    try:
+        return _unit_price(list_net, quantity)
+    except TypeError:  # a list or an object, which no cache can hold
+        return _unit_price.__wrapped__(list_net, quantity)
+
+
+@functools.lru_cache(maxsize=4096, typed=True)
+def _unit_price(list_net: Any, quantity: Any) -> Decimal:
+    """Kept: a shop sells the same things at the same prices."""
     net, count = amount(list_net) or _ZERO, number(quantity) or _ZERO
     return (net / count).quantize(_PRICE_STEP, ROUND_HALF_UP).normalize() + 0 if count else net
 
@@ -290,7 +308,7 @@ def payments(
 
     `state` is the payment state, `method_word` the neutral word for WooCommerce's `method`.
     """
-    due = amount(total) or Decimal(0)
+    due = amount(total) or _ZERO
     if state not in ("paid", "partly_refunded", "refunded") or due == 0:
         return []
     return [
@@ -316,7 +334,8 @@ def vat_id(meta: Any) -> str | None:
 
 def siret(meta: Any) -> str | None:
     """The buyer's SIRET (14 digits), wherever a plugin put it."""
-    digits = re.sub(r"\D", "", meta_text(meta, _SIRET_META_KEYS) or "")
+    found = meta_text(meta, _SIRET_META_KEYS)
+    digits = re.sub(r"\D", "", found) if found else ""
     return digits if len(digits) == 14 else None
 
 

@@ -15,11 +15,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from pydantic import AwareDatetime, BaseModel, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from comptoir.model.accounting import EntryKind, JournalEntry, JournalLine, Side
-from comptoir.model.base import Canonical, Code, Currency, Personal, Privacy, Text, privacy_of
+from comptoir.model.base import (
+    Amount,
+    Canonical,
+    Code,
+    Currency,
+    Percent,
+    Personal,
+    Privacy,
+    Quantity,
+    Text,
+    UnitPrice,
+    privacy_of,
+)
 from comptoir.model.currencies import CURRENCIES
 from comptoir.model.ids import uuid7_from
 from comptoir.model.item import Item
@@ -171,6 +183,35 @@ def test_currencies() -> None:
 def test_an_amount_is_finite_and_exact(amount: Any) -> None:
     with pytest.raises(ValidationError):
         Money(amount=amount, currency="EUR")
+
+
+BOUNDED = [(Amount, 20, 8), (UnitPrice, 24, 10), (Quantity, 18, 6), (Percent, 9, 5)]
+#: With zeros in front and behind, exponents, and more digits than any of them takes.
+NUMBERS = st.from_regex(r"-?[0-9]{1,26}(\.[0-9]{0,14})?(E[+-]?[0-9]{1,2})?", fullmatch=True)
+
+
+def judged(adapter: TypeAdapter[Any], value: Any) -> Any:
+    try:
+        return str(adapter.validate_python(value))
+    except ValidationError as error:
+        return [(fault["type"], fault["msg"], fault.get("ctx")) for fault in error.errors()]
+
+
+@pytest.mark.parametrize(("kind", "digits", "places"), BOUNDED)
+def test_bounds_are_those_of_pydantic_itself(kind: Any, digits: int, places: int) -> None:
+    """The same numbers taken, digit for digit, the others refused with the same words."""
+    ours = TypeAdapter(kind)
+    pydantics = TypeAdapter(Annotated[Decimal, Field(max_digits=digits, decimal_places=places)])
+    assert ours.json_schema() == pydantics.json_schema()
+
+    @given(NUMBERS)
+    def compare(text: str) -> None:
+        for value in (text, Decimal(text)):
+            assert judged(ours, value) == judged(pydantics, value)
+
+    compare()
+    for value in ("NaN", "-Infinity", "sNaN", "1E-30", "0E+20", "x", "", None, True, 1.5, 10**30, float("inf")):
+        assert judged(ours, value) == judged(pydantics, value), value
 
 
 def test_money() -> None:

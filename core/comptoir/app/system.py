@@ -53,15 +53,16 @@ class SystemIds:
         self._counter = 0
         self._pid = 0
         self._random = b""
+        self._used = 0
 
     def new(self) -> UUID:
         """The next id."""
         with self._lock:
             # Randomness by the kilobyte; a forked child must not repeat its parent's.
-            if not self._random or self._pid != os.getpid():
-                self._random, self._pid = os.urandom(4096), os.getpid()
-            random_bits = int.from_bytes(self._random[:8], "big")
-            self._random = self._random[8:]
+            if self._used == len(self._random) or self._pid != os.getpid():
+                self._random, self._pid, self._used = os.urandom(4096), os.getpid(), 0
+            random_bits = int.from_bytes(self._random[self._used : self._used + 8], "big")
+            self._used += 8
             now = time.time_ns() // 1_000_000
             if now > self._last:
                 self._last, self._counter = now, random_bits >> 55

@@ -36,6 +36,9 @@ def main() -> None:
         # The reader of our output has left (`| head`): nothing more to say to anybody.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         _leave(1)
+    finally:
+        # The process ends: its memory goes back as a whole, and no cycle in it need be looked for.
+        gc.freeze()
 
 
 def _leave(code: int) -> None:

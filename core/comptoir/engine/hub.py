@@ -83,7 +83,8 @@ class Hub:
     routes: AnyMapping[str, Route]
     accounts: AccountMap
     load_mapping: Callable[[str, EntityName, str], Mapping]
-    batch_records: int = 500
+    #: Stored together: five pages of a hundred that share a row each, in less than 150 MiB.
+    batch_records: int = 480
     plan_above: int = 50
     gateway_url: str | None = None
     _mappings: dict[tuple[str, EntityName, str], Mapping] = field(default_factory=dict)

@@ -35,8 +35,10 @@ from comptoir.store.sync import OpeningItems, Quarantine, Runs, Texts
 
 __all__ = ["Also", "Lander", "Prepared", "fingerprint"]
 
-
 Also = Callable[[Session, datetime], None]
+
+#: HASHLIB_GIL_MINSIZE of CPython is 2048.
+_HASHED_WITH_LOCK = 2047
 
 
 def fingerprint(payload: Any, volatile: frozenset[str], parent: Any = None) -> bytes:
@@ -44,10 +46,25 @@ def fingerprint(payload: Any, volatile: frozenset[str], parent: Any = None) -> b
     kept = dict(payload)
     for name in volatile:
         kept.pop(name, None)
-    digest = hashlib.blake2b(orjson.dumps(kept, option=orjson.OPT_SORT_KEYS), digest_size=16)
+    digest = hashlib.blake2b(digest_size=16)
+    _feed(digest, orjson.dumps(kept, option=orjson.OPT_SORT_KEYS))
     if parent is not None:
-        digest.update(orjson.dumps(parent, option=orjson.OPT_SORT_KEYS))
+        _feed(digest, orjson.dumps(parent, option=orjson.OPT_SORT_KEYS))
     return digest.digest()
+
+
+def _feed(digest: hashlib.blake2b, data: bytes) -> None:
+    """Gives the digest its data in pieces for which hashlib keeps Python's lock.
+
+    For longer ones it lets go of the lock and gets it back when another thread has had its milliseconds, for four
+    microseconds of work.
+    """
+    if len(data) <= _HASHED_WITH_LOCK:
+        digest.update(data)
+        return
+    view = memoryview(data)
+    for start in range(0, len(data), _HASHED_WITH_LOCK):
+        digest.update(view[start : start + _HASHED_WITH_LOCK])
 
 
 class _Changed(NamedTuple):
@@ -146,22 +163,26 @@ class Lander:
 
     def _sift(self, raw: RawRecords, entity: EntityName, items: dict[str, RawItem]) -> _EntityBatch:
         """What is new or changed among these records, mapped."""
-        known = raw.known(self._link.name, entity, list(items))
         volatile = frozenset(self._hub.capability(self._link.name, entity).volatile)
-        mapping = self._hub.mapping(self._link.manifest.key, entity, "in")
-        fresh: list[_Fresh] = []
+        stored = raw.fingerprints(self._link.name, entity, list(items))
+        differing: list[tuple[str, RawItem, bytes]] = []
         for external_id, item in items.items():
             print_ = fingerprint(item.payload, volatile, item.parent)
-            earlier = known.get(external_id)
             # A parked record is tried again: its mapping may have been corrected.
-            if earlier is not None and earlier.fingerprint == print_ and earlier.state == "mapped":
-                continue
+            if stored.get(external_id) != print_:
+                differing.append((external_id, item, print_))
+        if not differing:
+            return _EntityBatch(entity, len(items), [])
+        known = raw.known(self._link.name, entity, [external_id for external_id, _, _ in differing])
+        mapping = self._hub.mapping(self._link.manifest.key, entity, "in")
+        fresh: list[_Fresh] = []
+        for external_id, item, print_ in differing:
             made: Any
             try:
                 made = mapping.to_model(item.payload, self._context, parent=item.parent)
             except MappingError as error:
                 made = error
-            fresh.append(_Fresh(item, print_, earlier, made))
+            fresh.append(_Fresh(item, print_, known.get(external_id), made))
         return _EntityBatch(entity, len(items), fresh)
 
     def store(self, prepared: Prepared) -> None:
@@ -213,12 +234,13 @@ class Lander:
             self._stored_mappings.add(mapping.hash)
         self._ensure_partition(batch, now)
         counts = self._report.entities[entity]
-        seal, new_id, name = self._hub.vault.seal, self._new_id, self._link.name
+        new_id, name = self._new_id, self._link.name
         ids = [f.earlier.record_id for f in fresh if f.earlier is not None and f.earlier.record_id is not None]
         revisions = batch.documents.revisions(entity, ids) if ids else {}
         inserted: list[Row] = []
         replaced: list[Row] = []
-        payloads: list[Row] = []
+        bodies: list[bytes] = []
+        heads: list[tuple[UUID, int]] = []
         links: list[Row] = []
         resolved: list[str] = []
         changed: list[_Changed] = []
@@ -252,10 +274,12 @@ class Lander:
                 )  # fmt: skip
                 (inserted if earlier is None else replaced).append(row)
                 sealed = {"payload": item.payload} if item.parent is None else _with_parent(item)
-                payloads.append((raw_id, version, stamp, *seal(orjson.dumps(sealed), now)))
+                bodies.append(orjson.dumps(sealed))
+                heads.append((raw_id, version))
         batch.raw.insert(inserted)
         batch.raw.replace(replaced)
-        batch.raw.payloads(payloads)
+        key_id, bodies = self._hub.vault.seal(bodies, now)
+        batch.raw.payloads([(*head, stamp, key_id, body) for head, body in zip(heads, bodies, strict=True)])
         batch.bindings.link_new(links)
         if resolved:
             batch.quarantine.resolve(name, entity, resolved, "it could be mapped", now)

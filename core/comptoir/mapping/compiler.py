@@ -10,6 +10,7 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel
@@ -51,8 +52,13 @@ _MISSING = object()
 #: The frequent conversions without a call where the value has the usual type already.
 _FAST = {
     "text": "(({name}.strip() or None) if ({name} := {value}).__class__ is str else _c_text({name}))",
-    "code": "(str({name}) if ({name} := {value}).__class__ is int else _c_code({name}))",
-    "decimal": "(_exact({name}) if ({name} := {value}).__class__ is str and {name} else _c_decimal({name}))",
+    "code": "(({name}.strip() or None) if ({name} := {value}).__class__ is str else "
+    "str({name}) if {name}.__class__ is int else _c_code({name}))",
+    "decimal": "(_exact({name}) if ({name} := {value}).__class__ is str and {name} or {name}.__class__ is int "
+    "else _c_decimal({name}))",
+    # A time without a zone is UTC, see `functions.utc`.
+    "utc": "(_moment({name} + '+00:00') if ({name} := {value}).__class__ is str and len({name}) == 19 "
+    "else _c_utc({name}))",
 }
 
 
@@ -133,6 +139,7 @@ class _Writer:
             "_at": at,
             "_exact": exact,
             "_items": items,
+            "_moment": datetime.fromisoformat,
             "_nested": nested,
             "_pick": pick,
             "_some": some,
@@ -265,6 +272,11 @@ class _Writer:
         model, below = self._below(rule["from"], scope)
         inner = self._object(fields, _Scope(name, model, below, scope.index), target, schema, path)
         inner = self._skip(rule, fields, inner)
+        if self.reads_dicts and not self.traced:
+            return (
+                f"({inner} if ({name} := {read}).__class__ is dict and {name} "
+                f"or ({name} := _nested({name})) is not None else None)"
+            )
         if self.reads_dicts:
             read = self._leaf(path, f"_nested({read})")
         return f"({inner} if ({name} := {read}) is not None else None)"
@@ -295,20 +307,27 @@ class _Writer:
         if promised not in (None, list) or not self._is_list(rule["each"], scope):
             self.problems.add(rule, "each", f"{rule['each']!r} is no list")
         inner = _Scope(item, model, below.get("items") if below else None, index)
-        loop = f"for {index}, {item} in enumerate({self._leaf(path, f'_items({read})')} or (), 1)"
         place = f"{path}[{{{index}}}]"
         if isinstance(rule.get("fields"), Located) and "value" not in rule:
             target = None if element is _MISSING else shapes.model_of(element)
             if element is not _MISSING and target is None and not shapes.is_open(element):
                 self.problems.add(rule, "fields", f"{path} is no list of objects in the model")
             body = self._object(rule["fields"], inner, target, (schema or {}).get("items"), place)
-            return f"[{body} {loop}]"
+            return f"[{body} {self._loop(index, item, read, path, body)}]"
         if "value" in rule and "fields" not in rule:
             value = self._inner(rule, "value", rule["value"], inner, element, None, place)
             name = self._name("v")
+            loop = self._loop(index, item, read, path, value)
             return f"[{name} {loop} if ({name} := {value}) not in (None, '')]"
         self.problems.add(rule, "each", "`each` needs either `fields` (a mapping) or `value`")
         return "[]"
+
+    def _loop(self, index: str, item: str, read: str, path: str, body: str) -> str:
+        """Goes through a list, counting from 1 where the body asks for the number."""
+        found = self._leaf(path, f"_items({read})") + " or ()"
+        if not self.traced and read.isidentifier():
+            found = f"({read} if {read}.__class__ is list else _items({read}))"
+        return f"for {index}, {item} in enumerate({found}, 1)" if index in body else f"for {item} in {found}"
 
     def _list(self, rule: Located, kind: str, scope: _Scope, annotation: Any, schema: Any, path: str) -> str:
         if not isinstance(rule[kind], list):

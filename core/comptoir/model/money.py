@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Self
 
 from pydantic import Field
@@ -40,9 +41,15 @@ def minor_units(currency: str) -> int:
     return CURRENCIES[currency]
 
 
+@lru_cache(maxsize=256)
+def _smallest(currency: str) -> Decimal:
+    """One minor unit."""
+    return Decimal(1).scaleb(-minor_units(currency))
+
+
 def round_money(value: Decimal, currency: str) -> Decimal:
     """The value at the currency's minor unit, half away from zero (commercial rounding; 2.345 -> 2.35)."""
-    return value.quantize(Decimal(1).scaleb(-minor_units(currency)), rounding=ROUND_HALF_UP)
+    return value.quantize(_smallest(currency), rounding=ROUND_HALF_UP)
 
 
 def allocate(total: Decimal, weights: Sequence[Decimal], currency: str) -> list[Decimal]:
@@ -52,7 +59,7 @@ def allocate(total: Decimal, weights: Sequence[Decimal], currency: str) -> list[
     """
     if not weights:
         return []
-    unit = Decimal(1).scaleb(-minor_units(currency))
+    unit = _smallest(currency)
     if total != total.quantize(unit):
         raise ValueError(f"{total} {currency} is finer than the smallest coin and cannot be split exactly")
     # Fractions: a Decimal rounds long products, and the parts would not sum to the total.

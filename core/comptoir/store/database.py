@@ -15,18 +15,23 @@ import psycopg
 from psycopg import errors
 
 from comptoir.errors import ComptoirError, DatabaseUnavailable, StorageFull
+from comptoir.store.copying import OPTIONS, Row, writer
 from comptoir.store.schema import plain_url, unavailable
 
-__all__ = ["Database", "Session", "lock_key"]
+__all__ = ["Database", "Row", "Session", "lock_key"]
 
-Row = tuple[Any, ...]
+#: Rows written as one text: it exists up to three times while it is sent.
+_COPIED_AT_ONCE = 200
+#: Types of a table's columns, by table and column.
+_Types = dict[str, dict[str, str]]
 
 
 class Session:
     """A connection with the few verbs that repositories use."""
 
-    def __init__(self, connection: psycopg.Connection[Row]) -> None:
+    def __init__(self, connection: psycopg.Connection[Row], types: _Types) -> None:
         self._connection = connection
+        self._types = types
 
     def execute(self, query: str, parameters: Sequence[Any] | dict[str, Any] | None = None) -> int:
         """Runs a statement; the number of rows it touched."""
@@ -53,11 +58,23 @@ class Session:
         """Bulk insert by COPY; `table` and `columns` are ours, never input."""
         if not rows:
             return
-        statement = f"copy {table} ({columns}) from stdin".encode()
+        write = writer(tuple(map(self._column_types(table).__getitem__, columns.split(", "))))
+        statement = f"copy {table} ({columns}) from stdin {OPTIONS}".encode()
         with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
-            write = copy.write_row
-            for row in rows:
-                write(row)
+            for start in range(0, len(rows), _COPIED_AT_ONCE):
+                copy.write(write(rows[start : start + _COPIED_AT_ONCE]))
+
+    def _column_types(self, table: str) -> dict[str, str]:
+        """What the database says of a table's columns; asked once."""
+        found = self._types.get(table)
+        if found is None:
+            rows = self.rows(
+                "select attname, format_type(atttypid, null) from pg_attribute "
+                "where attrelid = %s::regclass and attnum > 0 and not attisdropped",
+                (table,),
+            )
+            found = self._types[table] = dict(rows)
+        return found
 
     def transaction(self) -> AbstractContextManager[psycopg.Transaction]:
         """A transaction (a savepoint inside another)."""
@@ -96,18 +113,19 @@ class Database:
         self._durable = durable
         self._connection: psycopg.Connection[Row] | None = None
         self._reading: psycopg.Connection[Row] | None = None
+        self._types: _Types = {}
 
     def session(self) -> Session:
         """The open session. Raises DatabaseUnavailable."""
         if self._connection is None or self._connection.closed:
             self._connection = self._connect()
-        return Session(self._connection)
+        return Session(self._connection, self._types)
 
     def reader(self) -> Session:
         """A second session for reads beside an open transaction; it sees what is committed."""
         if self._reading is None or self._reading.closed:
             self._reading = self._connect()
-        return Session(self._reading)
+        return Session(self._reading, self._types)
 
     def _connect(self) -> psycopg.Connection[Row]:
         try:

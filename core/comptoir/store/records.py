@@ -9,6 +9,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from comptoir.model.refs import EntityName
+from comptoir.store.copying import array_literal
 from comptoir.store.database import Row, Session
 
 __all__ = ["Bindings", "Bound", "KnownRaw", "RawRecords"]
@@ -30,12 +31,21 @@ class RawRecords:
     def __init__(self, session: Session) -> None:
         self._session = session
 
+    def fingerprints(self, connection: str, entity: EntityName, external_ids: Sequence[str]) -> dict[str, bytes]:
+        """The fingerprints of those of these records that were mapped, by external id."""
+        rows = self._session.rows(
+            "select external_id, fingerprint from raw_record "
+            "where connection = %s and entity = %s and external_id = any(%s::text[]) and state = 'mapped'",
+            (connection, entity.value, array_literal(external_ids)),
+        )
+        return dict(rows)
+
     def known(self, connection: str, entity: EntityName, external_ids: Sequence[str]) -> dict[str, KnownRaw]:
         """What is known of these records, by external id."""
         rows = self._session.rows(
             "select external_id, id, fingerprint, record_id, version, state from raw_record "
-            "where connection = %s and entity = %s and external_id = any(%s)",
-            (connection, entity.value, list(external_ids)),
+            "where connection = %s and entity = %s and external_id = any(%s::text[])",
+            (connection, entity.value, array_literal(external_ids)),
         )
         return {row[0]: KnownRaw(*row[1:]) for row in rows}
 

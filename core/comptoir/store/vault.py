@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -58,11 +58,21 @@ class Vault:
                 os.fsync(file.fileno())
         return cls(_parse(path.read_text(), path.name), random)
 
-    def seal(self, data: bytes, at: datetime) -> tuple[str, bytes]:
-        """Key id and sealed bytes of a payload received `at`."""
+    def seal(self, payloads: Sequence[bytes], at: datetime) -> tuple[str, list[bytes]]:
+        """Key id and sealed bytes of payloads received `at`, in their order."""
         key_id = f"{self._current}:{at.year}-{at.month:02d}"
-        nonce = self._random(_NONCE)
-        return key_id, nonce + self._cipher(key_id).encrypt(nonce, self._compressor.compress(data), None)
+        if not payloads:
+            return key_id, []
+        # Randomness and compression give Python's lock away, and another thread keeps it for milliseconds: asked for
+        # record by record they cost ten times their work (measured), so they are asked for once.
+        random = self._random(_NONCE * len(payloads))
+        packed = self._compressor.multi_compress_to_buffer(list(payloads))
+        encrypt = self._cipher(key_id).encrypt
+        sealed = []
+        for number in range(len(payloads)):
+            nonce = random[number * _NONCE : (number + 1) * _NONCE]
+            sealed.append(nonce + encrypt(nonce, packed[number].tobytes(), None))
+        return key_id, sealed
 
     def unseal(self, key_id: str, sealed: bytes) -> bytes:
         """The payload; ConfigError when its key is gone or the bytes were changed."""
