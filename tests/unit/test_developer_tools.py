@@ -11,7 +11,7 @@ import pytest
 from tools import check, lock
 
 ROOT = Path(__file__).resolve().parents[2]
-TARGETS = ["help", "setup", "demo", "demo-headless", "test", "test-all", "check", "failure-modes", "bench", "lock", "clean"]
+TARGETS = "help setup demo demo-headless test test-all check failure-modes bench lock clean".split()
 
 
 def test_make_explains_every_target() -> None:
