@@ -7,6 +7,7 @@ transaction; so a publisher that dies, or whose answer is lost, leaves a row tha
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,7 @@ from comptoir.store.database import Row, Session
 
 __all__ = ["DemandRule", "Offer", "Pair", "Publication", "Publications", "Sending", "Settled", "Written"]
 
+_PORTION = 2000
 _HEAD = {EntityName.ITEM: "item", EntityName.CUSTOMER: "customer"}
 
 
@@ -200,7 +202,21 @@ class Publications:
                 "everything": not only, "only": list(only),
             },
         )  # fmt: skip
-        return (Offer(*(*row[:11], _parsed(row[11]), _parsed(row[12]), row[13])) for row in rows)
+        # What is published is looked up portion by portion. As a part of the query it was planned while that table was
+        # empty, and then scanned once a row while this very comparison filled it.
+        while portion := list(itertools.islice(rows, _PORTION)):
+            published = self._published(target, [row[0] for row in portion])
+            for row in portion:
+                yield Offer(*row, *published.get(row[0], (None, None, None, None)))
+
+    def _published(self, target: str, ids: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+        """State, wanted and known values, and the target's revision, of the stocks that were compared before."""
+        rows = self._session.rows(
+            "select external_id, state, wanted::text, known::text, target_rev from publication "
+            "where target = %s and entity = 'stock' and external_id = any(%s)",
+            (target, list(ids)),
+        )
+        return {row[0]: (row[1], _parsed(row[2]), _parsed(row[3]), row[4]) for row in rows}
 
     def put(self, rows: Sequence[Publication], at: datetime) -> None:
         """Stores rows, replacing what was decided before; one whose outcome is unknown keeps waiting for its time."""
@@ -396,6 +412,8 @@ on conflict (target, entity, external_id) do update set parent_id = excluded.par
 """
 # Demand: lines of orders that keep goods and that the stock's owner had not been told of when it counted, less what
 # was given back. A line belongs to the item that its shop's item is linked to, else to the one with its SKU.
+# Levels are looked up one by one: joined as a whole they were scanned once a link on the day they first came, when the
+# database did not yet know how many there are.
 _OFFERS = """
 with counted as materialized (
   select watermark as at from cursor_position where connection = %(source)s and entity = 'stock' and scope = ''
@@ -431,19 +449,17 @@ with counted as materialized (
     select i.id, o.quantity from owned o join item i on i.connection = %(source)s and i.sku = o.sku
     where o.record_id is null
   ) both_ways group by 1
-), level as materialized (
-  select item_id, sum(on_hand) as on_hand, sum(reserved) as reserved from stock_level
-  where connection = %(source)s and (%(any_place)s or location = any(%(locations)s)) group by 1
 )
 select t.external_id, t.product_id, s.id, t.id, coalesce(s.sku, s.external_id), level.on_hand, level.reserved,
-  greatest(coalesce(demand.quantity, 0), 0), t.source_stock, t.rev, p.state, p.wanted::text, p.known::text,
-  p.target_rev
+  greatest(coalesce(demand.quantity, 0), 0), t.source_stock, t.rev
 from record_link k
 join item s on s.id = k.source_id
 join item t on t.id = k.target_id
-left join level on level.item_id = s.external_id
+cross join lateral (
+  select sum(on_hand) as on_hand, sum(reserved) as reserved from stock_level
+  where connection = %(source)s and item_id = s.external_id and (%(any_place)s or location = any(%(locations)s))
+) level
 left join demand on demand.record_id = s.id
-left join publication p on p.target = %(target)s and p.entity = 'stock' and p.external_id = t.external_id
 where k.entity = 'item' and k.state = 'linked' and k.source = %(source)s and k.target = %(target)s
   and (%(everything)s or t.external_id = any(%(only)s))
 """
