@@ -20,6 +20,7 @@ import orjson
 
 from comptoir.domain.authority import CUSTOMER_FIELDS, ITEM_FIELDS, decide, merge_customer, merge_item
 from comptoir.domain.availability import OFFLINE, Counted, availability, offered
+from comptoir.engine.attention import Attention
 from comptoir.engine.counts import RunReport
 from comptoir.engine.hub import Hub, Link, Route
 from comptoir.engine.land import Lander
@@ -53,7 +54,6 @@ from comptoir.store.publications import (
     Written,
 )
 from comptoir.store.records import Bindings
-from comptoir.store.sync import Quarantine, Runs
 
 __all__ = ["Publisher", "fields_of"]
 
@@ -90,6 +90,7 @@ class Publisher:
         self._link: Link = hub.link(target)
         self._report = report
         self._clock = hub.ports.clock
+        self._attention = Attention(hub, route.entity, source, target, report)
         capability = hub.capability(target, route.entity)
         self._fields = fields_of(route, capability.publishes)
         self._of_field = {name: capability.publishes[name] for name in self._fields}
@@ -149,7 +150,7 @@ class Publisher:
             wanted = self._shown(self._merged(source.document, target.document))
             known = self._shown(target.document)
         except MappingError as error:
-            self._park(session, source.head.record_id, source.document.external_id, error)
+            self._attention.park(session, source.head.record_id, source.document.external_id, error)
             return [self._row(pair, source, target, {}, {}, (), "refused", error.message)]
         before = None
         if self._both_ways:
@@ -164,13 +165,15 @@ class Publisher:
         state, reason = ("due", None) if keys else ("done", None)
         if keys and pair.external_id in self._just_written:
             state, reason = "refused", "reads back otherwise"
-            self._not_kept(session, source.head.record_id, source.document.external_id, keys)
+            self._attention.not_kept(session, source.head.record_id, source.document.external_id, keys)
         elif keys and pair.state in ("held", "refused") and pair.wanted == wanted:
             state, reason = pair.state, pair.reason
+        elif keys and pair.reason == "approved" and pair.wanted == wanted:
+            state, reason = "due", pair.reason  # a person has seen this very change
         elif keys and (doubt := self._doubtful(source.document, target.document)):
             state, reason = "held", doubt
         if decision.conflicts:
-            self._conflict(session, source, decision.conflicts)
+            self._attention.conflict(session, source, decision.conflicts)
         return [self._row(pair, source, target, wanted, known, keys, state, reason)]
 
     def _row(
@@ -304,7 +307,7 @@ class Publisher:
         if keys and offer.external_id in self._just_written and offer.wanted == wanted:
             state = "refused"
             with self._hub.database.transaction() as session:
-                self._not_kept(session, offer.record_id, offer.external_id, keys)
+                self._attention.not_kept(session, offer.record_id, offer.external_id, keys)
         elif keys and offer.state in ("held", "refused") and offer.wanted == wanted:
             state = offer.state
         return Publication(
@@ -474,10 +477,10 @@ class Publisher:
             for sending, why, told in refused:
                 if sending.external_id in keyed:
                     keys = [key for key in sending.keys if told and key in told.shown]
-                    self._not_kept(session, sending.record_id, sending.external_id, keys)
+                    self._attention.not_kept(session, sending.record_id, sending.external_id, keys)
                 else:
                     settled.append(Settled(sending.external_id, "refused", {}, why))
-                    self._park_refused(session, sending, why, told)
+                    self._attention.park_refused(session, sending, why, told)
             rows.settle(self._target, self._entity, settled, now)
             rows.forget(self._target, self._entity, gone)
             rows.log(log, at=now, run_id=self._report.run_id, target=self._target, entity=self._entity)
@@ -485,7 +488,7 @@ class Publisher:
                 wait = (error.retry_after or 60.0) if isinstance(error, RateLimited) else 0.0
                 rows.put_back(self._target, self._entity, ids, wait=wait, reason=error.message)
             done = [s.external_id for s in settled if s.state == "done"]
-            self._resolve(session, [taken[key] for key in done])
+            self._attention.resolve(session, [taken[key] for key in done])
             if self._both_ways:
                 self._stamp(session, [taken[key] for key in done])
         counts = self._report.entities[self._entity]
@@ -544,91 +547,6 @@ class Publisher:
         else:
             self._plan_records()
         self._just_written = frozenset()
-
-    # -- a person must look --------------------------------------------------------------------------------------
-
-    def _park_refused(self, session: Session, sending: Sending, why: str, result: ChangeResult | None) -> None:
-        self._quarantine(
-            session,
-            sending.record_id,
-            sending.external_id,
-            cause="rejected",
-            message=f"{self._entity.value} {sending.label}: {self._target} refused {', '.join(sending.keys)}: {why}",
-            field=result.field if result else None,
-            hint=(result.hint if result else None)
-            or f"Correct it in {self._source} or on {self._target}, then retry this record.",
-        )
-
-    def _not_kept(self, session: Session, record_id: UUID, external_id: str, keys: Sequence[str]) -> None:
-        self._quarantine(
-            session,
-            record_id,
-            external_id,
-            cause="value_not_kept",
-            message=f"{self._entity.value} {external_id}: {self._target} accepted {', '.join(keys)} but shows another "
-            "value",
-            field=keys[0] if keys else None,
-            hint=f"Something on {self._target} (a plugin, a setting) changes what is written; correct it there, "
-            "then retry this record.",
-        )
-
-    def _conflict(self, session: Session, source: Stored, keys: Sequence[str]) -> None:
-        self._quarantine(
-            session,
-            source.head.record_id,
-            source.document.external_id,
-            cause="conflict",
-            message=f"{self._entity.value} {source.document.external_id}: {', '.join(keys)} changed on "
-            f"{self._source} and on {self._target}, each in another way",
-            field=keys[0],
-            hint="Nothing was written. Make both the same, on the side that is wrong.",
-        )
-
-    def _park(self, session: Session, record_id: UUID, external_id: str, error: MappingError) -> None:
-        self._quarantine(
-            session,
-            record_id,
-            external_id,
-            cause=error.code,
-            message=f"{self._entity.value} {external_id} for {self._target}: {error.message}",
-            field=error.field,
-            hint=error.hint,
-        )
-
-    def _quarantine(
-        self,
-        session: Session,
-        record_id: UUID,
-        external_id: str,
-        *,
-        cause: str,
-        message: str,
-        field: str | None,
-        hint: str | None,
-    ) -> None:
-        Quarantine(session).park(
-            self._hub.ports.ids.new(),
-            connection=self._source,
-            entity=self._entity,
-            external_id=external_id,
-            record_id=record_id,
-            target=self._target,
-            cause=cause,
-            message=message,
-            field=field,
-            hint=hint,
-            at=self._clock.now(),
-        )
-        Runs(session).outcomes(
-            [(self._report.run_id, self._source, self._entity.value, external_id, "rejected", cause)]
-        )
-
-    def _resolve(self, session: Session, done: Sequence[Sending]) -> None:
-        quarantine = Quarantine(session)
-        if done and quarantine.count_open():
-            quarantine.resolve_records(
-                self._target, self._entity, [s.record_id for s in done], "it was written", self._clock.now()
-            )
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
