@@ -114,7 +114,7 @@ class BothWays:
         found = []
         if self._card_of(code).get(_CARD_CITY, "").casefold() != "dijon":
             found.append("the new address in EBP")
-        if self._offered(OTHER, COUNTED) != quantity:
+        if int(self._offered(OTHER, COUNTED)) > quantity:
             found.append(f"the lower stock of {COUNTED} in {OTHER}")
         return found
 
@@ -214,14 +214,17 @@ class BothWays:
         return cards.get(code, {})
 
     def _lowered(self) -> tuple[float, Decimal] | None:
-        """Seconds from the sale's webhook until the other shop had confirmed the lower stock, and that stock."""
+        """Seconds from the sale's webhook until the other shop had confirmed the lower stock, and that stock.
+
+        It may be lower still for a while: what EBP has booked and not yet reported counts twice until it has.
+        """
         if self._sold is None:
             return None
         order, shown, begun = self._sold
         received = self._store.received_at(SHOP, "order", order)
         number = str(self._merchant.product(OTHER, SOLD))
         for at, quantity in self._store.stock_written(OTHER, number, begun):
-            if quantity == shown - SOLD_UNITS and received is not None:
+            if quantity <= shown - SOLD_UNITS and received is not None:
                 return (at - received).total_seconds(), quantity
         return None
 
