@@ -213,6 +213,7 @@ class _Bench:
 
     def again(self) -> None:
         """The echo of our own writes, then nothing new at all."""
+        self._served.requests()
         echo, report = self._comptoir("run", "stock")
         self._nothing_written(report)
         self._note("ours, echo of what was written", echo)
