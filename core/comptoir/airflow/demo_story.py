@@ -72,7 +72,7 @@ triggers = ["webhook"]
 entity = "item"
 from = "gesco"
 to = ["boutique", "atelier"]
-schedule = "*/2 * * * *"
+schedule = "* * * * *"
 triggers = ["webhook"]
 
 [routes.stock]                  # what may be offered: counted, less what EBP has promised, less open orders
@@ -93,7 +93,7 @@ triggers = ["webhook"]
 entity = "customer"
 from = "gesco"
 to = ["boutique"]
-schedule = "*/2 * * * *"
+schedule = "* * * * *"
 
 [routes.books]
 entity = "journal_entry"
