@@ -29,6 +29,8 @@ def match_records(hub: Hub, route: Route, entity: EntityName, source: str, targe
     scope = f"match:{source}"
     with hub.database.transaction() as session:
         links, cursors = Links(session), Cursors(session)
+        # Two routes between the same two would each link them in its own direction.
+        links.alone(entity, source, target)
         newest = links.newest(entity, (source, target))
         if newest is None or newest == cursors.get(target, entity, scope).watermark:
             return

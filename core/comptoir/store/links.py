@@ -13,7 +13,7 @@ from uuid import UUID
 
 from comptoir.domain.matching import Keys, customer_keys, item_keys
 from comptoir.model.refs import EntityName
-from comptoir.store.database import Row, Session
+from comptoir.store.database import Row, Session, lock_key
 
 __all__ = ["LinkRow", "Links"]
 
@@ -45,6 +45,11 @@ class Links:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+
+    def alone(self, entity: EntityName, one: str, other: str) -> None:
+        """Until this transaction ends nobody else matches these two connections, in either direction."""
+        first, second = lock_key(f"match:{entity.value}:" + ":".join(sorted((one, other))))
+        self._session.row("select pg_advisory_xact_lock(%s, %s)", (first, second))
 
     # -- what can be matched -------------------------------------------------------------------------------------
 
