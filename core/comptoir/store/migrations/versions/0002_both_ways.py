@@ -52,8 +52,6 @@ create table customer_consent (
 );
 comment on table customer_consent is 'What a customer agreed to or refused, as each connection says it';
 
--- An order line names an item by the key of its shop; demand is added up by it.
-create index order_line_sku on order_line (sku);
 alter table delivery add column acknowledged_at timestamptz;
 """
 
