@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two looks, and until a route that has work and does not come is woken again.
 POLL: Final = 0.5
-NAG: Final = 30.0
+NAG: Final = 15.0
 
 #: Below these an installation would be busy with itself.
 _LEAST_POLL: Final = 0.1
