@@ -328,3 +328,54 @@ def test_the_webhook_about_our_own_write_changes_nothing(both: _Both) -> None:
     assert both.merchant.rows("select entity, known, wanted, state from publication order by entity") == stamp
     assert both.merchant.value("select count(*) from write_log") == writes
     assert both.merchant.value("select count(*) from inbox where done_at is null") == 0
+
+
+def test_a_product_that_was_replaced_is_found_under_its_new_id(both: _Both) -> None:
+    old = both.product(name="Un mug", sku="M-1", regular_price="12.00", manage_stock=True, stock_quantity=1)
+    both.office.item("M-1", "MUG", "10.00", "12.00", stock=5)
+    both.office.export()
+    both.run("items")
+    both.run("stock")
+    request_json(both.shop, "DELETE", f"/products/{old['id']}?force=true")
+    new = both.product(name="Un mug neuf", sku="M-1", regular_price="12.00", manage_stock=True, stock_quantity=1)
+    both.office.price("M-1", "11.00", "13.20")
+    both.office.export()
+    for _ in range(3):
+        both.run("items")
+    both.run("stock")
+    assert (both.shown(new)["regular_price"], both.shown(new)["stock_quantity"]) == ("13.20", 5)
+    assert both.merchant.value("select count(*) from record_link where state = 'linked'") == 1
+
+
+def test_a_pair_that_was_rejected_is_written_no_more_even_when_its_plan_is_approved(both: _Both) -> None:
+    mug = both.product(name="Un mug", sku="M-1", regular_price="12.00")
+    both.office.item("M-1", "MUG", "0.00", "0.00")
+    both.office.export()
+    assert both.run("items").state is RunState.PLAN
+    reject(both.merchant.config, "M-1")
+    with both.merchant.hub() as hub:
+        deliver_route(hub, "items", approve=True)
+    both.run("items")
+    assert both.shown(mug)["regular_price"] == "12.00"
+
+
+@pytest.mark.parametrize(
+    ("order", "kept"),
+    [
+        ({}, 2),
+        ({"set_paid": False}, 0),
+        ({"set_paid": False, "status": "on-hold", "payment_method": "bacs"}, 2),
+        ({"set_paid": False, "status": "failed"}, 0),
+        ({"set_paid": False, "status": "cancelled"}, 0),
+        ({"status": "completed"}, 2),  # shipped, but the back office has not been told yet
+    ],
+)
+def test_which_orders_keep_goods(both: _Both, order: dict[str, Any], kept: int) -> None:
+    mug = both.product(name="Un mug", sku="M-1", regular_price="12.00", manage_stock=True, stock_quantity=100)
+    both.office.item("M-1", "MUG", "10.00", "12.00", stock=40)
+    both.office.export()
+    body = simple_order(**order, line_items=[{"product_id": mug["id"], "quantity": 2}])
+    request_json(both.shop, "POST", "/orders", body)
+    both.merchant.run("orders")
+    both.run("stock")
+    assert both.shown(mug)["stock_quantity"] == 40 - kept

@@ -10,12 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comptoir.domain.authority import decide, merge_consents, merge_customer, merge_item, new_listing
-from comptoir.domain.availability import Counted, availability, is_promised, offered
+from comptoir.domain.availability import Counted, availability, offered
 from comptoir.domain.matching import CERTAIN, customer_keys, item_keys, match
 from comptoir.errors import MappingError
 from comptoir.model.item import Item, Price
 from comptoir.model.money import PriceBasis
-from comptoir.model.order import FulfilmentState, PaymentMethod, PaymentState, SalesOrder
 from comptoir.model.parties import AccountKind, Address, Consent, ConsentState, Customer, Party, PartyKind
 
 ITEMS = ("sku", "gtin")
@@ -61,24 +60,6 @@ def test_more_demand_or_buffer_never_offers_more(
 def test_whole_units_are_rounded_down_and_fractions_kept_where_they_can_be() -> None:
     assert offered(D("7.9"), whole_units=True) == 7
     assert offered(D("7.90"), whole_units=False) == D("7.9")
-
-
-@pytest.mark.parametrize(
-    ("payment", "method", "fulfilment", "kept"),
-    [
-        (PaymentState.PAID, PaymentMethod.CARD, FulfilmentState.OPEN, True),
-        (PaymentState.UNPAID, PaymentMethod.CARD, FulfilmentState.OPEN, False),
-        (PaymentState.UNPAID, PaymentMethod.TRANSFER, FulfilmentState.OPEN, True),
-        (PaymentState.PAID, PaymentMethod.CARD, FulfilmentState.CANCELLED, False),
-        (PaymentState.FAILED, PaymentMethod.TRANSFER, FulfilmentState.OPEN, False),
-        (PaymentState.REFUNDED, PaymentMethod.CARD, FulfilmentState.OPEN, False),
-    ],
-)
-def test_what_keeps_goods(
-    payment: PaymentState, method: PaymentMethod, fulfilment: FulfilmentState, kept: bool
-) -> None:
-    order = SalesOrder.model_construct(payment_state=payment, payment_method=method, fulfilment_state=fulfilment)
-    assert is_promised(order) is kept
 
 
 # -- matching ----------------------------------------------------------------------------------------------------

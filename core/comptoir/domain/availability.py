@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
 
-from comptoir.model.order import FulfilmentState, PaymentMethod, PaymentState, SalesOrder
+from comptoir.model.order import PaymentMethod
 
-__all__ = ["OFFLINE", "Counted", "availability", "is_promised", "offered"]
+__all__ = ["OFFLINE", "Counted", "availability", "offered"]
 
 _NOTHING = Decimal(0)
 
@@ -40,12 +40,3 @@ def availability(levels: Iterable[Counted], *, demand: Decimal, buffer: Decimal 
 def offered(quantity: Decimal, *, whole_units: bool) -> Decimal:
     """The quantity as a channel can show it: rounded down where it counts whole units only (failure mode 43)."""
     return quantity.to_integral_value(ROUND_FLOOR) if whole_units else quantity.normalize()
-
-
-def is_promised(order: SalesOrder) -> bool:
-    """Whether goods are kept for an order: it is paid, or will be by a method that takes its time."""
-    if order.fulfilment_state is FulfilmentState.CANCELLED:
-        return False
-    if order.payment_state in (PaymentState.FAILED, PaymentState.REFUNDED):
-        return False
-    return order.payment_state is not PaymentState.UNPAID or order.payment_method in OFFLINE

@@ -24,6 +24,7 @@ from comptoir.model.refs import EntityName
 from comptoir.sdk.protocols import Fetches, RawItem
 from comptoir.store.database import Session
 from comptoir.store.inbox import Inbox, Waiting
+from comptoir.store.links import Links
 from comptoir.store.sync import Quarantine, Runs
 
 __all__ = ["LOOP_READINGS", "LOOP_WINDOW", "drain"]
@@ -232,6 +233,9 @@ class _Drain:
             counts.skip(reason)
             said.append((self._report.run_id, name, entity, number, outcome, reason))
         Runs(session).outcomes(said)
+        gone = [number for number, outcome in outcomes.items() if outcome == _GONE]
+        if gone and self._entity in (EntityName.ITEM, EntityName.CUSTOMER):
+            Links(session).bury(self._entity, name, gone)
         self._swallowed += sum(1 for row in batch.rows if outcomes[row.external_id] == _LOOP)
 
     def _park(self, session: Session, batch: _Batch, outcomes: dict[str, str], at: datetime) -> None:

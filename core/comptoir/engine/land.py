@@ -278,6 +278,8 @@ class Lander:
                 heads.append((raw_id, version))
         batch.raw.insert(inserted)
         batch.raw.replace(replaced)
+        if replaced:
+            batch.bindings.revive(name, entity, [row[6] for row in replaced if row[6] is not None])
         key_id, bodies = self._hub.vault.seal(bodies, now)
         batch.raw.payloads([(*head, stamp, key_id, body) for head, body in zip(heads, bodies, strict=True)])
         batch.bindings.link_new(links)

@@ -43,6 +43,7 @@ from comptoir.sdk.protocols import Change, ChangeResult, Fetches, Updates
 from comptoir.store.database import Session
 from comptoir.store.documents import Documents, Stored
 from comptoir.store.journal import Dirty, stock_mark
+from comptoir.store.links import Links
 from comptoir.store.publications import (
     DemandRule,
     Offer,
@@ -482,7 +483,8 @@ class Publisher:
                     settled.append(Settled(sending.external_id, "refused", {}, why))
                     self._attention.park_refused(session, sending, why, told)
             rows.settle(self._target, self._entity, settled, now)
-            rows.forget(self._target, self._entity, gone)
+            if gone:
+                Links(session).bury(_read_as(self._entity), self._target, gone)
             rows.log(log, at=now, run_id=self._report.run_id, target=self._target, entity=self._entity)
             for ids, error in back:
                 wait = (error.retry_after or 60.0) if isinstance(error, RateLimited) else 0.0

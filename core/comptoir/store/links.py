@@ -70,7 +70,9 @@ class Links:
             "left join binding w on w.record_id = r.id and w.connection = %(other)s and w.entity = %(entity)s "
             "and w.state = 'linked' where r.connection = %(connection)s and not exists (select 1 from record_link k "
             "where k.state = 'linked' and ((k.source_id = r.id and k.target = %(other)s) "
-            "or (k.target_id = r.id and k.source = %(other)s))) order by r.id",
+            "or (k.target_id = r.id and k.source = %(other)s))) and not exists "
+            "(select 1 from binding g where g.record_id = r.id and g.connection = r.connection "
+            "and g.state = 'tombstone') order by r.id",
             {"connection": connection, "other": other, "entity": entity.value},
         )
         make = _item if entity is EntityName.ITEM else _customer
@@ -160,6 +162,13 @@ class Links:
             "update record_link set state = 'rejected', decided_by = %s, decided_at = %s where id = %s",
             (by, at, link.id),
         )
+        # What was decided between the two and is not written yet must not be written any more.
+        self._session.execute(
+            "delete from publication where (record_id = %(a)s and target_id = %(b)s) "
+            "or (record_id = %(b)s and target_id = %(a)s)",
+            {"a": link.source_id, "b": link.target_id},
+        )
+        self._match_again(EntityName(link.entity), link.target)
 
     def connect(self, row: Row, at: datetime) -> None:
         """A person links two records that nothing proposed: (id, entity, source, source_id, target, target_id, by)."""
@@ -177,6 +186,48 @@ class Links:
         self._session.execute(
             "delete from record_link where target = %s and source_id = any(%s) and state in ('suggested', 'unmatched')",
             (target, list(sources)),
+        )
+
+    def bury(self, entity: EntityName, connection: str, external_ids: Sequence[str]) -> int:
+        """Records that do not exist on a connection any more: nothing is linked with them or written to them.
+
+        Of a product all variations. One that is seen again lives again, whatever it holds. Returns how many there were.
+        """
+        below = " or product_id = any(%(ids)s)" if entity is EntityName.ITEM else ""
+        rows = self._session.rows(
+            f"select id, raw_id from {_HEAD[entity]} where connection = %(connection)s "
+            f"and (external_id = any(%(ids)s){below})",
+            {"connection": connection, "ids": list(external_ids)},
+        )
+        if not rows:
+            return 0
+        records = [row[0] for row in rows]
+        self._session.execute(
+            "update binding set state = 'tombstone' where record_id = any(%s) and connection = %s",
+            (records, connection),
+        )
+        # So that it counts as changed when it is read again.
+        self._session.execute(
+            "update raw_record set fingerprint = ''::bytea where id = any(%s)", ([row[1] for row in rows],)
+        )
+        self._session.execute(
+            "update record_link set state = 'broken' where state in ('linked', 'suggested') "
+            "and (source_id = any(%(ids)s) or target_id = any(%(ids)s))",
+            {"ids": records},
+        )
+        self._session.execute("delete from record_link where state = 'unmatched' and source_id = any(%s)", (records,))
+        self._session.execute(
+            "delete from publication where record_id = any(%(ids)s) or target_id = any(%(ids)s)", {"ids": records}
+        )
+        self._match_again(entity, connection)
+        return len(rows)
+
+    def _match_again(self, entity: EntityName, connection: str) -> None:
+        """The next run looks for matches again, though no record was written."""
+        self._session.execute(
+            "delete from cursor_position where entity = %s and scope like 'match:%%' "
+            "and (connection = %s or scope = 'match:' || %s)",
+            (entity.value, connection, connection),
         )
 
     # -- reading -------------------------------------------------------------------------------------------------

@@ -282,19 +282,6 @@ class Publications:
             (wait, reason, target, entity.value, list(ids)),
         )
 
-    def forget(self, target: str, entity: EntityName, ids: Sequence[str]) -> None:
-        """Drops rows of records that do not exist at the target any more; their links are broken."""
-        self._session.execute(
-            "update record_link k set state = 'broken' from publication p where p.target = %s and p.entity = %s "
-            "and p.external_id = any(%s) and k.state = 'linked' and ((k.source_id = p.record_id "
-            "and k.target_id = p.target_id) or (k.target_id = p.record_id and k.source_id = p.target_id))",
-            (target, entity.value, list(ids)),
-        )
-        self._session.execute(
-            "delete from publication where target = %s and entity = %s and external_id = any(%s)",
-            (target, entity.value, list(ids)),
-        )
-
     def parents(self, target: str, entity: EntityName, ids: Sequence[str]) -> dict[str, str | None]:
         """The record that each of these hangs under."""
         rows = self._session.rows(
@@ -417,17 +404,22 @@ on conflict (target, entity, external_id) do update set parent_id = excluded.par
 _OFFERS = """
 with counted as materialized (
   select watermark as at from cursor_position where connection = %(source)s and entity = 'stock' and scope = ''
+), promised as materialized (
+  select id, connection, external_id, fulfilment_state from sales_order
+  where not before_cutover and connection <> %(source)s and fulfilment_state <> 'cancelled'
+    and payment_state not in ('failed', 'refunded')
+    and (payment_state <> 'unpaid' or payment_method = any(%(offline)s))
 ), keeping as materialized (
-  select o.id, o.connection, o.external_id from sales_order o
-  where not o.before_cutover and o.connection <> %(source)s and o.fulfilment_state <> 'cancelled'
-    and o.payment_state not in ('failed', 'refunded')
-    and (o.payment_state <> 'unpaid' or o.payment_method = any(%(offline)s))
-    and case when o.connection = any(%(handed_over)s) then not exists (
-        select 1 from delivery d where d.record_id = o.id and d.target = %(source)s and d.state = 'confirmed'
-          and (d.acknowledged_at <= (select at from counted) and d.outcome = 'accepted'
-            or d.acknowledged_at is null and d.outcome <> 'rejected'
-              and d.settled_at + make_interval(secs => %(silent)s * 3600) <= (select at from counted)))
-      else o.fulfilment_state <> 'shipped' end
+  select o.id, o.connection, o.external_id from promised o where o.connection = any(%(handed_over)s) and o.id in (
+    select id from promised
+    except
+    select d.record_id from delivery d where d.target = %(source)s and d.entity = 'order' and d.state = 'confirmed'
+      and (d.acknowledged_at <= (select at from counted) and d.outcome = 'accepted'
+        or d.acknowledged_at is null and d.outcome <> 'rejected'
+          and d.settled_at + make_interval(secs => %(silent)s * 3600) <= (select at from counted)))
+  union all
+  select id, connection, external_id from promised
+  where connection <> all(%(handed_over)s) and fulfilment_state <> 'shipped'
 ), line as (
   select k.connection, l.item_id, l.sku, sum(l.quantity - coalesce(r.quantity, 0)) as quantity
   from keeping k join order_line l on l.document_id = k.id

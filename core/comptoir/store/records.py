@@ -159,6 +159,14 @@ class Bindings:
                     ),
                 )
 
+    def revive(self, connection: str, entity: EntityName, record_ids: Sequence[UUID]) -> None:
+        """Records that were gone and are read again."""
+        self._session.execute(
+            "update binding set state = 'linked' where record_id = any(%s) and connection = %s and entity = %s "
+            "and state = 'tombstone'",
+            (list(record_ids), connection, entity.value),
+        )
+
     def stamp(self, record_id: UUID, connection: str, entity: EntityName, content_hash: str) -> None:
         """Notes what a target is known to have, after it told us itself."""
         self._session.execute(
