@@ -350,12 +350,13 @@ class EbpConnector:
         A report that is gone or has changed since it was read stays as it is: its words are read again.
         """
         path = self._ack / report
-        if Path(report).name != report or not path.is_file():
-            return
-        read = self._read(path)
-        if read is None or self._told.get(report) != read.sha256:
+        if Path(report).name != report:
             return
         with self._ledger.locked():
+            # Another run may have filed it away while this one waited for the folder.
+            read = self._read(path) if path.is_file() else None
+            if read is None or self._told.get(report) != read.sha256:
+                return
             for batch, ack in self._words(read):
                 if ack.outcome == "rejected":
                     self._ledger.release(ack.entity.value, ack.natural_key, batch)

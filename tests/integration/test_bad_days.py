@@ -18,6 +18,7 @@ from comptoir.model.refs import RunState
 from comptoir.sdk import PushBatch, PushResult
 from comptoir_ebp.connector import EbpConnector
 from comptoir_ebp.disk import Disk
+from comptoir_ebp.sandbox import EbpSandbox
 from comptoir_woocommerce.sandbox import serve
 
 from tests.support.merchant import Merchant, request_json, simple_order
@@ -178,6 +179,16 @@ def test_a_second_run_at_the_same_time_steps_aside(merchant: Merchant, monkeypat
         with pytest.raises(TransientError, match="another run is reading"):
             merchant.run()
     assert merchant.run().main.delivered == 3
+
+
+def test_two_runs_do_not_read_the_same_answers(merchant: Merchant) -> None:
+    _sell(merchant)
+    merchant.run()
+    EbpSandbox(merchant.exchange).step()
+    with merchant.hub() as hub:
+        assert hub.database.session().try_lock("acknowledge:gesco")
+        assert merchant.run().acknowledged == 0
+    assert merchant.run().acknowledged == 3
 
 
 @pytest.mark.failure_mode(26)

@@ -27,6 +27,7 @@ from comptoir.sdk import (
     Pushes,
 )
 from comptoir_ebp.connector import EbpConnector
+from comptoir_ebp.ledger import Ledger
 from comptoir_ebp.reports import imported_number
 from comptoir_ebp.sandbox import EbpBooks, EbpSandbox
 
@@ -204,6 +205,25 @@ def test_a_report_that_changed_after_it_was_read_is_read_again(merchant: Merchan
     assert [w.natural_key for w in heard(connector)] == ["WEB-1001", "WEB-1002"]
     connector.acknowledged(name)
     connector.acknowledged("../index")
+
+
+def test_a_report_that_another_run_files_away_meanwhile_is_its_affair(
+    merchant: Merchant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merchant.push(make.order())
+    path = drop(merchant, "liste.csv", LIST + "BC00001;Document importé n° WEB-1001\r\n")
+    slow = merchant.connector()
+    ((name, _),) = list(slow.acknowledgements())
+    prepare = Ledger._prepare
+
+    def filed_meanwhile(ledger: Ledger) -> None:
+        path.unlink(missing_ok=True)
+        prepare(ledger)
+
+    monkeypatch.setattr(Ledger, "_prepare", filed_meanwhile)
+    slow.acknowledged(name)
+    assert not path.exists()
+    assert heard(merchant.connector()) == []
 
 
 def test_a_file_that_is_still_being_copied_waits(merchant: Merchant) -> None:

@@ -257,7 +257,7 @@ class Day(Town):
         merchant = self._merchant
         accounts = check_installation(merchant.config).accounts
         documents = len(merchant.desks["gesco"].books.documents)
-        acknowledged = sum(report["acknowledged"] for report in reports)
+        acknowledged = self._store.acknowledged("gesco")
         return [
             *demo_checks.check_documents(merchant, list_open(merchant.config), accounts),
             *both.checks(self._parked()),

@@ -116,6 +116,14 @@ class DemoStore:
         )
         return str(rows[0][0]) if rows else None
 
+    def acknowledged(self, target: str) -> int:
+        """How many orders and refunds a target has said to have taken."""
+        query = (
+            "select count(*) from delivery where target = %s and entity in ('order', 'refund') "
+            "and outcome = 'accepted' and acknowledged_at is not null"
+        )
+        return int(self._rows(query, (target,))[0][0])
+
     def links(self) -> dict[tuple[str, str], int]:
         """How many links stand between records, by entity and target."""
         rows = self._rows("select entity, target, count(*) from record_link where state = 'linked' group by 1, 2")

@@ -12,13 +12,28 @@ __all__ = ["acknowledge"]
 
 
 def acknowledge(hub: Hub, target: str, report: RunReport) -> None:
-    """Takes in every waiting report of a target; a report is filed away only after its words are committed."""
+    """Takes in every waiting report of a target; a report is filed away only after its words are committed.
+
+    Nothing when another run is at it: a report is read once, whichever route's run comes first.
+    """
     link = hub.link(target)
     if not link.manifest.acknowledges:
         return
     connector = link.open()
     if not isinstance(connector, Acknowledges):
         return
+    lock = f"acknowledge:{target}"
+    with hub.database.errors():
+        if not hub.database.session().try_lock(lock):
+            return
+    try:
+        _take_in(hub, target, connector, report)
+    finally:
+        with hub.database.errors():
+            hub.database.session().unlock(lock)
+
+
+def _take_in(hub: Hub, target: str, connector: Acknowledges, report: RunReport) -> None:
     for name, words in connector.acknowledgements():
         now = hub.ports.clock.now()
         with hub.database.transaction() as session:
