@@ -6,11 +6,13 @@ import enum
 from datetime import date
 from decimal import Decimal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from comptoir.model.base import Amount, Canonical, Code, Currency, Personal, Text
+from comptoir.model.base import Amount, Canonical, Code, Currency, Percent, Personal, Text
+from comptoir.model.money import Money
+from comptoir.model.order import PaymentMethod
 
-__all__ = ["EntryKind", "JournalEntry", "JournalLine", "Side"]
+__all__ = ["AnalyticShare", "EntryKind", "JournalEntry", "JournalLine", "Side"]
 
 
 class Side(enum.StrEnum):
@@ -19,11 +21,35 @@ class Side(enum.StrEnum):
 
 
 class EntryKind(enum.StrEnum):
+    """What an entry is about. Writers that know types of pieces (FC, AC, RC, FF, AF, OD) derive them from it."""
+
     SALE = "sale"
     PAYMENT = "payment"
     CREDIT_NOTE = "credit_note"
     REFUND_PAYMENT = "refund_payment"
+    DEPOSIT = "deposit"
+    GIFT_CARD = "gift_card"
+    SUMMARY = "summary"
+    TILL = "till"
+    CASH_DIFFERENCE = "cash_difference"
+    TRANSFER = "transfer"
+    PAYOUT = "payout"
+    FEE = "fee"
+    FEE_VAT = "fee_vat"
+    CHARGEBACK = "chargeback"
+    PURCHASE = "purchase"
+    PURCHASE_CREDIT = "purchase_credit"
+    TAX_PAYMENT = "tax_payment"
+    DIFFERENCE = "difference"
     REVERSAL = "reversal"
+
+
+class AnalyticShare(Canonical):
+    """The part of a line's amount that belongs to one section of one analytic plan."""
+
+    plan: Code
+    section: Code
+    amount: Amount
 
 
 class JournalLine(Canonical):
@@ -37,6 +63,26 @@ class JournalLine(Canonical):
     side: Side
     amount: Amount
     due_on: date | None = None
+    payment_method: PaymentMethod | None = Field(default=None, description="Of the line that moves the money")
+    vat_code: Code | None = Field(
+        default=None,
+        description="Scheme, country and rate such as domestic-FR-20, on revenue, cost and VAT lines; None: mixed",
+    )
+    vat_rate: Percent | None = None
+    analytic: tuple[AnalyticShare, ...] = ()
+    foreign: Money | None = Field(default=None, description="What was paid, where it was in another currency")
+
+    @model_validator(mode="after")
+    def _split(self) -> JournalLine:
+        if not self.analytic:
+            return self
+        plans: dict[str, Decimal] = {}
+        for share in self.analytic:
+            plans[share.plan] = plans.get(share.plan, Decimal(0)) + share.amount
+        for plan, whole in plans.items():
+            if whole != self.amount:
+                raise ValueError(f"the sections of the plan {plan} sum to {whole}, the line is {self.amount}")
+        return self
 
 
 class JournalEntry(Canonical):
@@ -55,6 +101,13 @@ class JournalEntry(Canonical):
     lines: tuple[JournalLine, ...]
     reverses: Code | None = None
     flags: tuple[Code, ...] = ()
+    document_on: date | None = Field(
+        default=None, description="The document's own day, where it is not `posted_on`: it came when that was closed"
+    )
+    reference: Code | None = Field(
+        default=None, description="What the other side calls it: order, payout, their invoice"
+    )
+    invoice: Code | None = Field(default=None, description="Number of the invoice or credit note that it belongs to")
 
     @model_validator(mode="after")
     def _balanced(self) -> JournalEntry:
