@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from comptoir.sdk import EntityName
+from comptoir.sdk import EntityName, load_manifest
 
 __all__ = ["Unfit", "body", "price_text", "shown"]
 
@@ -28,8 +28,7 @@ _CENT = Decimal("0.01")
 _MAIL = re.compile(r"[^@\s<>,;]+@[^@\s<>,;]+\.[^@\s<>,;]+")
 #: What a shop's database holds (a signed integer of 32 bits is the least of them).
 _MOST = 2_147_483_647
-#: Columns of its tables (wc_product_meta_lookup, users): longer ones are cut or refused by the database.
-_LENGTHS = {"sku": 100, "global_unique_id": 100, "email": 100}
+_LENGTHS = load_manifest("comptoir_woocommerce").limits.lengths
 _PLACE = frozenset(
     ("first_name", "last_name", "company", "address_1", "address_2", "city", "state", "postcode", "country")
 )

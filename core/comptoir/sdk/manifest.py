@@ -21,7 +21,10 @@ class _Closed(BaseModel):
 
 
 class TargetLimits(_Closed):
-    """What a target can store; longer or stranger values are reported, never cut in silence."""
+    """What a target can store; longer or stranger values are reported, never cut in silence.
+
+    `lengths` are in characters, by names that the connector chooses; the conformance kit tries each of them.
+    """
 
     charset: str = "utf-8"
     lengths: dict[str, int] = Field(default_factory=dict)
@@ -79,6 +82,11 @@ class EntityCapability(_Closed):
         description="What can be kept up to date on existing records: route field -> keys of the out mapping",
     )
     books_sales: bool = Field(default=False, description="A sale pushed here is numbered and booked by the target")
+    write_strategy: Literal["patch", "read-merge-write"] | None = Field(
+        default=None,
+        description="How a change leaves the other fields as they are: only what is sent is touched (patch), or the "
+        "connector reads the record and sends it back whole (read-merge-write). Needed by whoever changes records",
+    )
 
 
 class Manifest(_Closed):
@@ -89,15 +97,25 @@ class Manifest(_Closed):
     version: str
     summary: str
     kind: Literal["shop", "marketplace", "pos", "supplier", "back_office", "accounting", "crm"]
-    api_version: str | None = None
-    api_version_ends: date | None = None
+    api_version: str | None = Field(default=None, description="The version of the remote's interface that is spoken")
+    api_version_ends: date | None = Field(default=None, description="The last day on which the remote serves it")
     entities: dict[EntityName, EntityCapability]
+    transport: Literal["http", "files"] = Field(
+        default="http", description="How it is reached: requests through `ctx.http`, or files in a folder"
+    )
+    lost_answer: Literal["natural_key", "idempotency_key", "none"] = Field(
+        default="none",
+        description="How a write whose answer was lost is cleared up: `probe` looks for its natural key; the same "
+        "`delivery_id` may be sent again and makes nothing twice; or not at all: a person decides",
+    )
     acknowledges: bool = False
     pages_in_flight: int = 1
     requests_in_flight: int = 4
     budget: CallBudget | None = Field(default=None, description="What the platform allows by default; none: no bound")
     webhooks: bool = False
-    read_lag_seconds: int = 0
+    read_lag_seconds: int = Field(
+        default=0, ge=0, description="What was written is surely found by a read so many seconds later"
+    )
     limits: TargetLimits = TargetLimits()
 
 
