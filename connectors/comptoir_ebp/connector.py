@@ -28,11 +28,11 @@ from comptoir.sdk import (
     RecordRejected,
     load_manifest,
 )
+from comptoir.sdk.journal.disk import Disk, storage_errors
+from comptoir.sdk.journal.handover import Handover, Known, Ledger, Output, Record, digest
 from comptoir_ebp import credit_notes, customers, documents, entries, reports
 from comptoir_ebp.config import EbpConfig
-from comptoir_ebp.disk import Disk, storage_errors
 from comptoir_ebp.exports import Exports
-from comptoir_ebp.ledger import Handover, Known, Ledger, Output, Record, digest
 from comptoir_ebp.text import Remarks, words
 
 __all__ = ["EbpConnector"]
@@ -72,6 +72,7 @@ class EbpConnector:
             connection=ctx.connection,
             clock=ctx.clock,
             lock_wait=config.lock_wait_seconds,
+            program="EBP",
             disk=disk,
         )
         self._exports = Exports(self._folder, config, ctx)
@@ -336,7 +337,7 @@ class EbpConnector:
         """Reports dropped into `ack/`, oldest first; unusable ones are moved to `ack/rejected/` with the
         reason.
         """
-        with storage_errors(self._ctx.base_dir, self._ctx.connection):
+        with storage_errors(self._ctx.base_dir, self._ctx.connection, "EBP"):
             waiting = reports.reports_in(self._ack)
         for path in waiting:
             report = self._read(path)
@@ -366,7 +367,7 @@ class EbpConnector:
     def _read(self, path: Path) -> reports.Report | None:
         """The report, None when it is refused (and moved away) or still being written."""
         config = self._config
-        with storage_errors(self._ctx.base_dir, self._ctx.connection):
+        with storage_errors(self._ctx.base_dir, self._ctx.connection, "EBP"):
             try:
                 report = reports.read_report(path, charset=config.charset, max_bytes=config.ack_max_bytes)
             except FileNotFoundError:
@@ -378,7 +379,7 @@ class EbpConnector:
 
     def _seen_before(self, path: Path, fingerprint: str) -> bool:
         """A file without a last line end may still be on its way: it is read when it looks the same twice."""
-        with storage_errors(self._ctx.base_dir, self._ctx.connection):
+        with storage_errors(self._ctx.base_dir, self._ctx.connection, "EBP"):
             mark = path.with_name(f".{path.name}.seen")
             if mark.is_file() and mark.read_text("ascii", "replace") == fingerprint:
                 return True
@@ -393,7 +394,7 @@ class EbpConnector:
 
     def _file_away(self, path: Path, folder: str, fingerprint: str) -> Path:
         """Moves a report into a sub-folder of `ack/`, never over another one."""
-        with storage_errors(self._ctx.base_dir, self._ctx.connection):
+        with storage_errors(self._ctx.base_dir, self._ctx.connection, "EBP"):
             target = self._ack / folder
             if not target.is_dir():
                 self._ledger.disk.make_folder(target)

@@ -6,13 +6,12 @@ not fit gets an alias that ends in a hash of the whole code, always the same one
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 import unicodedata
 from collections.abc import Callable
 from typing import Any
 
+from comptoir.sdk.journal.text import short_hash
 from comptoir_ebp.text import has_formula_lead
 
 __all__ = ["FUNCTIONS", "alias_code", "customer_card_code", "customer_code", "document_number", "short_hash"]
@@ -20,12 +19,6 @@ __all__ = ["FUNCTIONS", "alias_code", "customer_card_code", "customer_code", "do
 CUSTOMER_CODE_LENGTH = 20
 DOCUMENT_NUMBER_LENGTH = 30
 _LONGEST_PREFIX = 8
-
-
-def short_hash(text: str, length: int) -> str:
-    """`length` capitals and digits (A-Z, 2-7) that stand for the text; 10 of them are 50 bits."""
-    digest = hashlib.blake2b(text.encode("utf-8"), digest_size=16).digest()
-    return base64.b32encode(digest).decode("ascii")[:length]
 
 
 def alias_code(code: str, limit: int, charset: str = "cp1252") -> str:

@@ -16,8 +16,8 @@ import pytest
 from comptoir.errors import ContractViolation, DatabaseUnavailable, OutcomeUnknown, StorageFull, TransientError
 from comptoir.model.refs import RunState
 from comptoir.sdk import PushBatch, PushResult
+from comptoir.sdk.journal.disk import Disk
 from comptoir_ebp.connector import EbpConnector
-from comptoir_ebp.disk import Disk
 from comptoir_ebp.sandbox import EbpSandbox
 from comptoir_woocommerce.sandbox import serve
 

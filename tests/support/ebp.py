@@ -36,9 +36,9 @@ from comptoir.sdk import (
     RawItem,
     Tasks,
 )
+from comptoir.sdk.journal.disk import Disk
 from comptoir_ebp.config import EbpConfig
 from comptoir_ebp.connector import EbpConnector
-from comptoir_ebp.disk import Disk
 
 __all__ = [
     "EXPORTED_AT",

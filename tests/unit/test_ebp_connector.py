@@ -26,8 +26,8 @@ from comptoir.sdk import (
     PushBatch,
     Pushes,
 )
+from comptoir.sdk.journal.handover import Ledger
 from comptoir_ebp.connector import EbpConnector
-from comptoir_ebp.ledger import Ledger
 from comptoir_ebp.reports import imported_number
 from comptoir_ebp.sandbox import EbpBooks, EbpSandbox
 

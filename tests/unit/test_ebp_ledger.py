@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from comptoir.sdk import ContractViolation, EntityName, OutcomeUnknown, PushBatch, PushOp, StorageFull, TransientError
-from comptoir_ebp.disk import Disk
+from comptoir.sdk.journal.disk import Disk
 from comptoir_ebp.sandbox import EbpSandbox
 
 from tests import factories as make
@@ -357,7 +357,7 @@ def test_a_torn_index_means_nothing(tmp_path: Path) -> None:
     index = merchant.folder / ".comptoir" / "index"
     line = index.read_bytes().splitlines()[0]
     op = merchant.op(ORDERS[1])
-    from comptoir_ebp.ledger import digest
+    from comptoir.sdk.journal.handover import digest
 
     # A power cut left the beginning of a line: its batch looks like `batch-1` and is really `batch-17`.
     torn = f"{digest('order', op.natural_key)}\t{digest(op.content_hash)}\tbatch-1".encode()
@@ -381,7 +381,7 @@ def test_a_hundred_thousand_documents_stay_cheap(tmp_path: Path) -> None:
     """A look-up reads the index once as a stream: memory stays flat and no receipt but the wanted one is
     read.
     """
-    from comptoir_ebp.ledger import digest
+    from comptoir.sdk.journal.handover import digest
 
     merchant = Merchant(tmp_path)
     merchant.push(ORDERS[0], id="real")

@@ -1,11 +1,11 @@
 """What was handed over, exactly once, with files: receipts, index, publication, recovery.
 
     <folder>/.comptoir/lock               flock: one writer at a time
-    <folder>/.comptoir/pending/<batch>    the file, complete and durable, not yet visible to EBP
+    <folder>/.comptoir/pending/<batch>    the file, complete and durable, not yet visible to the program
     <folder>/.comptoir/index              append-only: which record was in which batch
     <folder>/.comptoir/batches/<batch>.json   the receipt
     <folder>/.comptoir/numbers/<name>     the last running number of each file name
-    <folder>/import/..., compta/...       where EBP takes the files
+    <folder>/import/..., compta/...       where the program takes the files
 
 A hand-over does, in this order: pending files, index lines, **receipt**, rename of the pending files to their
 final names (the main file last). The receipt is the commit point:
@@ -32,8 +32,9 @@ from typing import Any
 
 import orjson
 
-from comptoir.sdk import Clock, ContractViolation, OutcomeUnknown, StorageFull, TransientError
-from comptoir_ebp.disk import Disk, storage_errors
+from comptoir.errors import ContractViolation, OutcomeUnknown, StorageFull, TransientError
+from comptoir.sdk.journal.disk import Disk, storage_errors
+from comptoir.sdk.ports import Clock
 
 __all__ = ["Found", "Handover", "Known", "Ledger", "Output", "Record", "digest"]
 
@@ -58,21 +59,22 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record of a hand-over. `name` is what the file and EBP call it (document number, customer code,
-    piece).
+    """One record of a hand-over. `name` is what the file and the program call it (document number, customer code,
+    piece); `output` says in which of the hand-over's files it stands (the main one by default).
     """
 
     key: str
     content_hash: str
     name: str
     facts: Mapping[str, Any]
+    output: int = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
     """One file to publish: sub-folder, stem and ending of its name, contents.
 
-    `plain`: the name has no number while that name is free (ECRITURES.TXT), as EBP expects it.
+    `plain`: the name has no number while that name is free (ECRITURES.TXT), as the program expects it.
     """
 
     folder: str
@@ -86,7 +88,8 @@ class Output:
 class Handover:
     """What is handed over together: files in the order of their publication, the main one last.
 
-    `spaces` are the name spaces under which the records can be found again (`Ledger.named`).
+    `spaces` are the name spaces under which the records can be found again (`Ledger.named`); `{file}` in one stands
+    for the name of the record's file.
     """
 
     batch: str
@@ -99,7 +102,7 @@ class Handover:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A committed record, found by its name in EBP: its batch, entity and entry in the receipt."""
+    """A committed record, found by its name in the program: its batch, entity and entry in the receipt."""
 
     batch: str
     entity: str
@@ -107,7 +110,11 @@ class Found:
 
 
 class Ledger:
-    """The hand-over folder of one connection."""
+    """The hand-over folder of one connection.
+
+    `program` is what the operator calls the reader of the files. `marks`: endings that the program gives to a file it
+    has taken (`.BAK`); as long as such a file lies there, the name is not used again.
+    """
 
     def __init__(
         self,
@@ -117,6 +124,8 @@ class Ledger:
         connection: str,
         clock: Clock,
         lock_wait: float,
+        program: str,
+        marks: Sequence[str] = (),
         disk: Disk | None = None,
     ) -> None:
         self.folder = folder
@@ -124,6 +133,8 @@ class Ledger:
         self._connection = connection
         self._clock = clock
         self._lock_wait = lock_wait
+        self._program = program
+        self._marks = tuple(marks)
         self.disk = disk or Disk()
         self._own = folder / ".comptoir"
         self._pending = self._own / "pending"
@@ -140,11 +151,11 @@ class Ledger:
         Raises StorageFull when the folder is missing or not writable, TransientError when another worker
         holds the lock for longer than `lock_wait` seconds.
         """
-        with storage_errors(self._base, self._connection):
+        with self._errors():
             self._prepare()
             handle = self._lock()
         try:
-            with storage_errors(self._base, self._connection):
+            with self._errors():
                 self._recover()
             yield
         finally:
@@ -160,7 +171,7 @@ class Ledger:
                     connection=self._connection,
                     code="folder_missing",
                 )
-            with storage_errors(self._base, self._connection):
+            with self._errors():
                 self.folder.mkdir(parents=True, exist_ok=True)
         for folder in (self._own, self._pending, self._batches, self._numbers):
             if not folder.is_dir():
@@ -172,7 +183,7 @@ class Ledger:
         while (handle := self.disk.try_lock(self._own / "lock")) is None:
             if waited >= self._lock_wait:
                 raise TransientError(
-                    f"{self._connection}: another worker is writing into the EBP folder",
+                    f"{self._connection}: another worker is writing into the {self._program} folder",
                     hint="It is tried again by the next run.",
                     connection=self._connection,
                     code="folder_busy",
@@ -189,7 +200,7 @@ class Ledger:
         return {wanted[hashed]: known for hashed, known in self._scan(wanted).items()}
 
     def named(self, space: str, names: Iterable[str]) -> dict[str, Found]:
-        """Committed records by the name that EBP knows them by (their newest batch)."""
+        """Committed records by the name that the program knows them by (their newest batch)."""
         wanted = {digest("name", space, name): name for name in names}
         by_batch: dict[str, set[str]] = {}
         for hashed, known in self._scan(wanted).items():
@@ -202,10 +213,15 @@ class Ledger:
                     found[entry["name"]] = Found(batch, str(receipt["entity"]), entry)
         return found
 
+    def of_file(self, sha256: str) -> dict[str, Any] | None:
+        """The receipt of the batch that published a file with these contents; None when none of ours did."""
+        known = self._scan({digest("file", sha256): sha256}).get(digest("file", sha256))
+        return self.receipt(known.batch) if known else None
+
     def receipt(self, batch: str) -> dict[str, Any] | None:
         """The receipt of a batch; None when it was never committed."""
         path = self._receipt_path(batch)
-        with storage_errors(self._base, self._connection):
+        with self._errors():
             if not path.is_file():
                 return None
             data: dict[str, Any] = orjson.loads(path.read_bytes())
@@ -217,7 +233,7 @@ class Ledger:
         if not wanted:
             return found
         committed: dict[str, bool] = {}
-        with storage_errors(self._base, self._connection):
+        with self._errors():
             for hashed, content_hash, batch in self._lines({key.encode("ascii") for key in wanted}):
                 if content_hash == _RELEASED:
                     if hashed in found and found[hashed].batch == batch:
@@ -244,8 +260,7 @@ class Ledger:
             raise ContractViolation(f"{self._connection}: a batch id must be usable as a file name")
         return self._batches / f"{batch}.json"
 
-    # -- hand-over
-    # ---------------------------------------------------------------------------------------------
+    # -- hand-over -----------------------------------------------------------------------------------------
 
     def hand_over(self, handover: Handover) -> dict[str, Any]:
         """Publishes the files of a batch and returns its receipt. Call it inside `locked`.
@@ -257,7 +272,7 @@ class Ledger:
             raise ContractViolation(
                 f"{self._connection}: the batch {handover.batch} was handed over before; an id is used once"
             )
-        with storage_errors(self._base, self._connection):
+        with self._errors():
             pending = self._write_pending(handover)
             try:
                 receipt = self._receipt_of(handover, self._name(handover.outputs))
@@ -267,7 +282,7 @@ class Ledger:
                 self._discard(pending)
                 raise
         try:
-            with storage_errors(self._base, self._connection):
+            with self._errors():
                 self._write_receipt(receipt)
                 self._publish(receipt)
         except StorageFull:
@@ -322,6 +337,7 @@ class Ledger:
             "files": [
                 {
                     "name": name,
+                    "stem": output.stem,
                     "sha256": hashlib.sha256(output.data).hexdigest(),
                     "bytes": len(output.data),
                     "lines": output.data.count(b"\r\n"),
@@ -329,23 +345,26 @@ class Ledger:
                 for name, output in zip(names, handover.outputs, strict=True)
             ],
             "totals": dict(handover.totals),
-            "records": [{"key": r.key, "hash": r.content_hash, "name": r.name, **r.facts} for r in handover.records],
+            "records": [
+                {"key": r.key, "hash": r.content_hash, "name": r.name, **_place(r), **r.facts} for r in handover.records
+            ],
         }
 
     def _index_lines(self, receipt: Mapping[str, Any]) -> bytes:
         lines = []
-        batch, main = receipt["batch"], receipt["files"][-1]["name"]
+        batch, files = receipt["batch"], receipt["files"]
         for record in receipt["records"]:
             hashed = digest(record["hash"])
             lines.append(f"{digest(receipt['entity'], record['key'])}\t{hashed}\t{batch}\t.\n")
             for space in receipt["spaces"]:
-                named = digest("name", space.replace("{file}", main), record["name"])
+                named = digest("name", space.replace("{file}", files[record.get("file", -1)]["name"]), record["name"])
                 lines.append(f"{named}\t{hashed}\t{batch}\t.\n")
+        lines += [f"{digest('file', f['sha256'])}\t{digest(f['name'])}\t{batch}\t.\n" for f in files]
         return "".join(lines).encode("ascii")
 
     def release(self, entity: str, key: str, batch: str) -> None:
-        """EBP refused the record: it may be handed over again, corrected. Call it inside `locked`."""
-        with storage_errors(self._base, self._connection):
+        """The program refused the record: it may be handed over again, corrected. Call it inside `locked`."""
+        with self._errors():
             self.disk.append(self._index, f"{digest(entity, key)}\t{_RELEASED}\t{batch}\t.\n".encode("ascii"))
 
     # -- names and publication -----------------------------------------------------------------------------
@@ -368,8 +387,10 @@ class Ledger:
                 return names
 
     def _taken(self, name: str) -> bool:
+        """A file of this name lies there, or one that the program has taken and marked in its way."""
         path = self.folder / name
-        return path.exists() or path.is_symlink()
+        marked = [p for mark in self._marks for p in (path.with_suffix(mark), path.with_name(path.name + mark))]
+        return any(p.exists() or p.is_symlink() for p in (path, *marked))
 
     def _next_number(self, stem: str) -> int:
         """A number that no file of this stem ever had; made durable before it is used."""
@@ -417,10 +438,17 @@ class Ledger:
         for number, entry in enumerate(receipt["files"]):
             if (self._pending / f"{receipt['batch']}.{number}").is_file() and self._taken(entry["name"]):
                 folder, _, name = entry["name"].rpartition("/")
-                stem = re.split(r"[_.]", name)[0]
+                stem = entry["stem"] if "stem" in entry else re.split(r"[_.]", name)[0]
                 entry["name"] = f"{folder}/{stem}_{self._next_number(stem):06d}{Path(name).suffix}"
                 self.disk.append(self._index, self._index_lines(receipt))
                 self._write_receipt(receipt)
 
+    def _errors(self) -> contextlib.AbstractContextManager[None]:
+        return storage_errors(self._base, self._connection, self._program)
+
     def _write_receipt(self, receipt: dict[str, Any]) -> None:
         self.disk.replace(self._receipt_path(receipt["batch"]), orjson.dumps(receipt, option=orjson.OPT_INDENT_2))
+
+
+def _place(record: Record) -> dict[str, int]:
+    return {} if record.output < 0 else {"file": record.output}

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from comptoir.sdk import StorageFull
+from comptoir.errors import StorageFull
 
 __all__ = ["Disk", "storage_errors"]
 
@@ -99,8 +99,8 @@ class Disk:
 
 
 @contextlib.contextmanager
-def storage_errors(base: Path, connection: str) -> Iterator[None]:
-    """Turns an operating system error into StorageFull with the path relative to `base`."""
+def storage_errors(base: Path, connection: str, program: str) -> Iterator[None]:
+    """Turns an operating system error into StorageFull with the path relative to `base`; `program` reads the files."""
     try:
         yield
     except OSError as error:
@@ -109,9 +109,8 @@ def storage_errors(base: Path, connection: str) -> Iterator[None]:
         if named is not None:
             shown = f" ({named.relative_to(base) if named.is_relative_to(base) else named.name})"
         raise StorageFull(
-            f"{connection}: cannot write the files for EBP: {error.strerror or type(error).__name__}{shown}",
-            hint="Free space on the disk, or check that the share is mounted and writable; nothing was "
-            "handed "
-            "over and the next run does it.",
+            f"{connection}: cannot write the files for {program}: {error.strerror or type(error).__name__}{shown}",
+            hint="Free space on the disk, or check that the share is mounted and writable; nothing was handed over and "
+            "the next run does it.",
             connection=connection,
         ) from None
