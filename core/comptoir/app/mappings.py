@@ -8,13 +8,16 @@ from typing import Any
 
 import orjson
 
+from comptoir.app.trial import TRIED, accept_mapping, compare
+from comptoir.engine.hub import Hub, Link
 from comptoir.errors import ComptoirError, ConfigError, MappingError
 from comptoir.mapping import Mapping, load_mapping
-from comptoir.mapping.mapping import validate
+from comptoir.mapping.mapping import mapping_of_text, validate
 from comptoir.model.refs import EntityName
 from comptoir.paths import mappings_dir
+from comptoir.store.sync import Quarantine, Texts
 
-__all__ = ["CONTEXT", "check_all", "preview", "test_golden"]
+__all__ = ["CONTEXT", "accept", "check_all", "difference", "preview", "test_golden", "unmapped", "versions"]
 
 #: The context of golden records and previews without a configuration.
 CONTEXT: dict[str, Any] = {
@@ -103,6 +106,119 @@ def run_mapping(mapping: Mapping, raw: Any, context: dict[str, Any], parent: Any
     if mapping.direction == "in":
         return mapping.to_model(raw, context, parent=parent).model_dump(mode="json", exclude_defaults=True)
     return mapping.apply(validate(mapping.model, raw), context, parent=parent)
+
+
+def versions(config: Path, name: str) -> list[dict[str, Any]]:
+    """The texts of a mapping that records were mapped by, newest first; `current` is the one in the files."""
+    from comptoir.app.bootstrap import open_hub
+
+    now = _load(config, name).hash
+    with open_hub(config) as hub, hub.database.transaction() as session:
+        kept = Texts(session).kept("mapping", name)
+    return [{"hash": digest, "first_used": at.isoformat(), "current": digest == now} for digest, at in kept]
+
+
+def difference(
+    config: Path, name: str, *, since: str | None = None, connection: str | None = None, limit: int = TRIED
+) -> dict[str, Any]:
+    """What the mapping in the files makes of stored records, against the version they were mapped by.
+
+    `since` is the beginning of another version's hash. Personal values are shown as stars.
+    """
+    from comptoir.app.bootstrap import open_hub
+
+    new = _load(config, name)
+    if new.direction != "in":
+        raise ConfigError(
+            f"{name} writes: records are stored as they were read, so versions of `in` mappings are compared",
+            code="usage",
+        )
+    platform, word, _ = name.split(".")
+    entity = EntityName(word)
+    found: list[dict[str, Any]] = []
+    with open_hub(config) as hub:
+        for link in hub.links.values():
+            if link.manifest.key != platform or connection not in (None, link.name):
+                continue
+            old = _version(hub, config, link, entity, name, since)
+            if old is None:
+                continue
+            result = compare(hub, link, entity, old, new, limit=limit)
+            found.append(
+                {
+                    "connection": link.name,
+                    "considered": result.considered,
+                    "same": result.same,
+                    "different": len(result.differences),
+                    "broken": len(result.broken),
+                    "fields": dict(result.fields().most_common()),
+                    "records": [
+                        {
+                            "external_id": d.external_id,
+                            "fields": [{"field": f, "before": a, "after": b} for f, a, b in d.fields],
+                            "before": d.before,
+                            "after": d.after,
+                        }
+                        for d in result.differences
+                    ],
+                }
+            )
+    if not found:
+        raise ConfigError(
+            f"there is nothing to compare: no connection of {platform} was read with {name} yet", code="nothing_stored"
+        )
+    return {"mapping": name, "now": new.hash, "connections": found}
+
+
+def _version(hub: Hub, config: Path, link: Link, entity: EntityName, name: str, since: str | None) -> Mapping | None:
+    with hub.database.transaction() as session:
+        texts = Texts(session)
+        digest = since or texts.in_use(link.name, entity)
+        if digest is None:
+            return None
+        kept = texts.get(digest)
+    if kept is None or kept[1] != name:
+        raise ConfigError(
+            f"no version of {name} was kept whose hash begins with {digest}",
+            hint=f"comptoir map versions {name}",
+            code="no_mapping",
+        )
+    return mapping_of_text(name, kept[2], folders(config))
+
+
+def accept(config: Path, name: str) -> list[str]:
+    """Uses the mapping in the files from now on, also where it parks records that were mapped; the connections."""
+    from comptoir.app.bootstrap import open_hub
+
+    mapping = _load(config, name)
+    with open_hub(config) as hub:
+        links = [link for link in hub.links.values() if link.manifest.key == name.split(".")[0]]
+        for link in links:
+            accept_mapping(hub, link, EntityName(name.split(".")[1]), mapping)
+        return [link.name for link in links]
+
+
+def unmapped(config: Path) -> list[dict[str, Any]]:
+    """Values that no table of a mapping has, the most frequent first, with the file to add them to."""
+    from comptoir.app.bootstrap import open_hub
+
+    with open_hub(config) as hub:
+        with hub.database.transaction() as session:
+            rows = Quarantine(session).unmapped()
+        return [
+            {
+                "connection": connection,
+                "entity": entity,
+                "field": field,
+                "message": message,
+                "records": count,
+                "since": since.isoformat(),
+                "for_instance": ids,
+                "file": f"mappings/{hub.link(connection).manifest.key}/{entity}.in.yaml",
+            }
+            for connection, entity, field, message, count, since, ids in rows
+            if connection in hub.links
+        ]
 
 
 def test_golden(config: Path, only: str | None) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from comptoir.app.system import rare_collection
+from comptoir.app.trial import use_mapping
 from comptoir.engine.acknowledge import acknowledge
 from comptoir.engine.bring import bring_buyers, customer_route
 from comptoir.engine.counts import RunReport
@@ -68,6 +69,9 @@ def run_route(
 
     def read(link: str, entity: EntityName, report: RunReport) -> None:
         step = None if progress is None else _step(progress, f"{link}: {entity.value}")
+        for read_too in (entity, *BROUGHT_ALONG.get(entity, ())):
+            if hub.capability(link, read_too).pull or read_too in hub.capability(link, entity).brings:
+                use_mapping(hub, hub.link(link), read_too, report)
         sends_webhooks = hub.link(link).manifest.webhooks
         if sends_webhooks:
             drain(hub, hub.link(link), entity, report)

@@ -11,6 +11,7 @@ import typer
 from comptoir.cli.connections import connection_app
 from comptoir.cli.gateway import gateway, webhooks
 from comptoir.cli.links import match_app, plan
+from comptoir.cli.mappings import map_app
 from comptoir.cli.output import print_json, say, table
 from comptoir.cli.simulate import simulate
 from comptoir.cli.state import STATE, JsonFlag
@@ -27,7 +28,6 @@ app = typer.Typer(
     "6 record refused, 7 contract broken.",
 )
 quarantine_app = typer.Typer(help="Records that need a person: look, mend, retry.", no_args_is_help=True)
-map_app = typer.Typer(help="Mappings: check, preview, test on golden records.", no_args_is_help=True)
 db_app = typer.Typer(help="Comptoir's database.", no_args_is_help=True)
 app.add_typer(match_app, name="match")
 app.add_typer(connection_app, name="connection")
@@ -361,62 +361,6 @@ def quarantine_resolve(
     from comptoir.app.quarantine import close
 
     say(f"{close(STATE.config, record, because)} closed.")
-
-
-# -- mappings ----------------------------------------------------------------------------------------------------
-
-
-@map_app.command("check")
-def map_check(as_json: JsonFlag = False) -> None:
-    """Compile every mapping; name file and line of each fault."""
-    from comptoir.app.mappings import check_all
-
-    found = check_all(STATE.config)
-    if as_json:
-        print_json(found)
-    else:
-        table(["mapping", "", "hash"], [(f["mapping"], f["error"] or "ok", f["hash"]) for f in found])
-    if any(f["error"] for f in found):
-        raise typer.Exit(2)
-
-
-@map_app.command("preview")
-def map_preview(
-    mapping: Annotated[str, typer.Argument(help="For instance woocommerce.order.in")],
-    file: Annotated[Path | None, typer.Option("--file", "-f", help="A platform record as JSON.")] = None,
-    record: Annotated[str | None, typer.Option(help="CONNECTION:EXTERNAL_ID of a stored raw record.")] = None,
-    source: Annotated[bool, typer.Option("--source", help="Print the generated Python instead.")] = False,
-) -> None:
-    """Show what a mapping makes of a record."""
-    from comptoir.app.mappings import preview
-
-    shown = preview(STATE.config, mapping, file=file, record=record, source=source)
-    if isinstance(shown, str):
-        typer.echo(shown)
-    else:
-        print_json(shown)
-
-
-@map_app.command("test")
-def map_test(
-    mapping: Annotated[str | None, typer.Argument(help="One mapping; all when left out.")] = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Run the golden records."""
-    from comptoir.app.mappings import test_golden
-
-    found = test_golden(STATE.config, mapping)
-    if as_json:
-        print_json(found)
-    else:
-        table(["mapping", "case", ""], [(f["mapping"], f["case"], f["difference"] or "ok") for f in found])
-    failed = [f for f in found if f["difference"]]
-    if not found:
-        say("There are no golden records for this.")
-        raise typer.Exit(2)
-    say(f"{len(found) - len(failed)} of {len(found)} golden records agree.")
-    if failed:
-        raise typer.Exit(6)
 
 
 # -- out, schema, database, demo -----------------------------------------------------------------------------------

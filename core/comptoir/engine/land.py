@@ -229,8 +229,7 @@ class Lander:
     ) -> list[_Changed]:
         mapping = self._hub.mapping(self._link.manifest.key, entity, "in")
         if mapping.hash not in self._stored_mappings:
-            body = "\n".join(text for _, text in mapping.texts)
-            Texts(session).keep(mapping.hash, "mapping", mapping.name, body, now)
+            Texts(session).keep(mapping.hash, "mapping", mapping.name, mapping.text, now)
             self._stored_mappings.add(mapping.hash)
         self._ensure_partition(batch, now)
         counts = self._report.entities[entity]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Mapping as AnyMapping
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,19 @@ from comptoir.errors import ConfigError, MappingError
 from comptoir.mapping import shapes
 from comptoir.mapping.compiler import Compiled, compile_mapping, is_context
 from comptoir.mapping.functions import shown
-from comptoir.mapping.source import MappingSource, merge, read
+from comptoir.mapping.source import MappingSource, merge, parse, read
 from comptoir.model.base import Canonical, Privacy, privacy_of
 from comptoir.model.refs import EntityName
 from comptoir.model.registry import ENTITY_MODELS
 
-__all__ = ["Mapping", "find_files", "load_mapping", "validate"]
+__all__ = ["Mapping", "find_files", "load_mapping", "mapping_of_text", "validate"]
 
 #: What a mapping's expressions can raise on a record of another shape than expected.
 _FAULTS = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError)
+
+
+#: Begins a kept text's part with the name of its file.
+_FILE = "#==== file: "
 
 
 class Mapping:
@@ -42,6 +47,11 @@ class Mapping:
         self.hash = digest.hexdigest()
         self._compiled = compiled
         self._apply = compiled.apply
+
+    @property
+    def text(self) -> str:
+        """The texts as one, to be kept: `mapping_of_text` makes the same mapping of it."""
+        return "".join(f"{_FILE}{name}\n{text.rstrip()}\n" for name, text in self.texts)
 
     @property
     def source_code(self) -> str:
@@ -177,9 +187,30 @@ def load_mapping(platform: str, entity: str, direction: str, folders: Iterable[P
         sources.append(read(path, shown_as=name))
     if sources[-1].tree.get("extends"):
         raise ConfigError(f"{names[len(sources) - 1]}: `extends: true`, but there is no original", code="mapping_file")
-    source = sources.pop()
-    while sources:
-        source = merge(source, sources.pop())
+    return _mapping(sources, entity)
+
+
+def mapping_of_text(name: str, text: str, folders: Sequence[Path]) -> Mapping:
+    """The mapping of a kept text (`Mapping.text`), with today's functions and schema of the platform's folder.
+
+    ConfigError when the text cannot be used any more: a function that is gone, a field that the model lost.
+    """
+    platform, entity, _ = name.split(".")
+    parts = re.split(rf"^{re.escape(_FILE)}(.*)\n", text, flags=re.MULTILINE)
+    pairs = list(zip(parts[1::2], parts[2::2], strict=True)) if len(parts) > 1 else [(name, text)]
+    folder = next((f / platform for f in reversed(folders) if (f / platform).is_dir()), Path())
+    # Kept from the original to what lies over it; `_mapping` wants the uppermost first.
+    return _mapping(
+        [parse(body, f"kept {shown}", folder=folder, expected=name) for shown, body in reversed(pairs)], entity
+    )
+
+
+def _mapping(sources: Sequence[MappingSource], entity: str) -> Mapping:
+    """The compiled mapping of its sources, the uppermost first."""
+    left = list(sources)
+    source = left.pop()
+    while left:
+        source = merge(source, left.pop())
     model = ENTITY_MODELS.get(EntityName(entity)) if entity in EntityName._value2member_map_ else None
     if model is None:
         raise ConfigError(f"{source.name}: there is no canonical entity {entity!r}", code="mapping_file")

@@ -12,7 +12,7 @@ import yaml
 
 from comptoir.errors import ConfigError
 
-__all__ = ["Located", "MappingSource", "Problem", "Problems", "merge", "read"]
+__all__ = ["Located", "MappingSource", "Problem", "Problems", "merge", "parse", "read"]
 
 _NAME = re.compile(r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*\.(in|out)$")
 _TOP_KEYS = {"mapping", "version", "schema", "functions", "tables", "fields", "extends"}
@@ -85,6 +85,14 @@ def read(path: Path, *, shown_as: str | None = None) -> MappingSource:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{shown}:1: cannot be read: {error}", code="mapping_file") from None
+    return parse(text, shown, folder=path.parent, expected=f"{path.parent.name}.{path.stem}")
+
+
+def parse(text: str, shown: str, *, folder: Path, expected: str) -> MappingSource:
+    """The mapping in a text: `shown` names it in errors, `expected` is what it must call itself.
+
+    ConfigError with line when it is no valid mapping.
+    """
     try:
         node = yaml.compose(text, Loader=yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
@@ -104,7 +112,6 @@ def read(path: Path, *, shown_as: str | None = None) -> MappingSource:
         if key not in _TOP_KEYS:
             problems.add(tree, key, f"unknown key {key!r}; known: {', '.join(sorted(_TOP_KEYS))}")
     name = tree.get("mapping")
-    expected = f"{path.parent.name}.{path.stem}"
     if not isinstance(name, str) or not _NAME.match(name):
         problems.add(tree, "mapping", "`mapping` must be platform.entity.in or platform.entity.out")
     elif name != expected:
@@ -113,7 +120,7 @@ def read(path: Path, *, shown_as: str | None = None) -> MappingSource:
         if not isinstance(tree.get(key, Located()), Located):
             problems.add(tree, key, f"`{key}` must be a mapping")
     problems.raise_if_any()
-    return MappingSource(str(name), tree, ((shown, text),), path.parent)
+    return MappingSource(str(name), tree, ((shown, text),), folder)
 
 
 def merge(base: MappingSource, override: MappingSource) -> MappingSource:

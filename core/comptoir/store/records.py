@@ -80,6 +80,21 @@ class RawRecords:
         )
         return (row[0], bytes(row[1])) if row else None
 
+    def newest(
+        self, connection: str, entity: EntityName, limit: int
+    ) -> list[tuple[str, str, datetime | None, str, bytes]]:
+        """The records received last: external id, state, modified, key id and sealed bytes of their newest payload."""
+        rows = self._session.rows(
+            "select r.external_id, r.state, r.source_modified_at, p.key_id, p.body from ("
+            "  select id, external_id, state, source_modified_at, received_at from raw_record"
+            "  where connection = %s and entity = %s order by received_at desc, external_id limit %s"
+            ") r cross join lateral ("
+            "  select key_id, body from raw_payload where raw_id = r.id order by version desc limit 1"
+            ") p order by r.received_at desc, r.external_id",
+            (connection, entity.value, limit),
+        )
+        return [(r[0], r[1], r[2], r[3], bytes(r[4])) for r in rows]
+
     def find(self, connection: str, entity: EntityName, external_id: str) -> tuple[UUID, datetime | None] | None:
         """Id and source modification time of one record."""
         row = self._session.row(

@@ -193,6 +193,16 @@ class Quarantine:
         pattern = "%" + "".join(c for c in record if c.isalnum() or c == "-")
         return [Parked(*row) for row in self._session.rows(query, (pattern, record))]
 
+    def unmapped(self) -> list[tuple[str, str, str, str, int, datetime, list[str]]]:
+        """Values that no table has: connection, entity, field, message, records, since when, some external ids."""
+        return self._session.rows(
+            "select connection, entity, coalesce(field, ''), "
+            "replace(message, format('%%s %%s on %%s: ', entity, external_id, connection), ''), count(*), "
+            "min(first_seen), (array_agg(external_id order by first_seen desc))[1:5] from quarantine "
+            "where state = 'open' and cause = 'unmapped_value' group by 1, 2, 3, 4 order by 5 desc, 1, 2, 3, 4",
+            (),
+        )
+
     def count_open(self) -> int:
         """How many records wait."""
         row = self._session.row("select count(*) from quarantine where state = 'open'")
@@ -248,4 +258,34 @@ class Texts:
             "insert into stored_text (hash, kind, name, body, stored_at) values (%s, %s, %s, %s, %s) "
             "on conflict (hash) do nothing",
             (digest, kind, name, body, at),
+        )
+
+    def get(self, beginning: str) -> tuple[str, str, str] | None:
+        """Hash, name and body of the one text whose hash begins so; None when there is none or more than one."""
+        rows = self._session.rows(
+            "select hash, name, body from stored_text where starts_with(hash, %s) limit 2", (beginning,)
+        )
+        return rows[0] if len(rows) == 1 else None
+
+    def kept(self, kind: str, name: str) -> list[tuple[str, datetime]]:
+        """Hash and first use of the texts of a name, newest first."""
+        return self._session.rows(
+            "select hash, stored_at from stored_text where kind = %s and name = %s order by stored_at desc",
+            (kind, name),
+        )
+
+    def in_use(self, connection: str, entity: EntityName) -> str | None:
+        """The hash by which this connection's records were mapped last."""
+        row = self._session.row(
+            "select hash from mapping_in_use where connection = %s and entity = %s", (connection, entity.value)
+        )
+        return row[0] if row else None
+
+    def use(self, connection: str, entity: EntityName, digest: str, at: datetime) -> None:
+        """From now on they are mapped by this one."""
+        self._session.execute(
+            "insert into mapping_in_use as known (connection, entity, hash, since) values (%s, %s, %s, %s) "
+            "on conflict (connection, entity) do update set hash = excluded.hash, since = excluded.since "
+            "where known.hash <> excluded.hash",
+            (connection, entity.value, digest, at),
         )
