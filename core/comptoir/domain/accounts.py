@@ -1,20 +1,35 @@
-"""Which accounts a merchant's sales go to: the default French map and what `[accounting]` overrides of it.
-
-The accounts are those of the plan comptable général with free sub-accounts (sales-accounting §1). They are a proposal
-for the merchant's expert-comptable to approve; code never names an account outside this file.
-"""
+"""Which accounts a merchant's documents go to: the default French map and what `[accounting]` overrides of it."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
+from comptoir.domain.account_settings import (
+    LABELS,
+    Account,
+    ChannelBooks,
+    ChannelSettings,
+    JournalCode,
+    MoneyAccount,
+    PaymentRule,
+    Pieces,
+    Provider,
+    Purchases,
+    SalesRule,
+    SchemeAccounts,
+    Till,
+    VatAccounts,
+    VatBooks,
+    default_map,
+)
 from comptoir.model.base import Country, Currency
 
 __all__ = [
@@ -23,123 +38,15 @@ __all__ = [
     "ChannelSettings",
     "MoneyAccount",
     "Pieces",
+    "Provider",
     "SchemeAccounts",
+    "Till",
     "VatAccounts",
     "default_customer_account",
 ]
 
-Account = Annotated[str, StringConstraints(pattern=r"^[0-9]{3}[0-9A-Z]{0,12}$")]
-JournalCode = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{1,6}$")]
-_LABELS = {
-    "411": "Clients",
-    "4191": "Bons cadeaux émis",
-    "4457": "TVA collectée",
-    "445711": "TVA collectée 20",
-    "445712": "TVA collectée 5.5",
-    "445713": "TVA collectée 10",
-    "445714": "TVA collectée 2.1",
-    "445717": "TVA OSS",
-    "467": "Contre-remboursement",
-    "5112": "Chèques à encaisser",
-    "5115": "Cartes à encaisser",
-    "512": "Banque",
-    "517": "Autres organismes financiers",
-    "5171": "Stripe",
-    "5172": "PayPal",
-    "53": "Caisse",
-    "658": "Charges diverses de gestion courante",
-    "707": "Ventes de marchandises",
-    "7071": "Ventes 20",
-    "7072": "Ventes 5.5",
-    "7073": "Ventes 10",
-    "7074": "Ventes 2.1",
-    "7075": "Ventes à distance intracommunautaires",
-    "7076": "Livraisons intracommunautaires exonérées",
-    "70771": "Exportations exonérées",
-    "70772": "Ventes DOM sans TVA",
-    "70773": "Ventes, taxe collectée par la plateforme",
-    "70774": "Ventes exonérées",
-    "7085": "Ports et frais accessoires facturés",
-    "758": "Produits divers de gestion courante",
-}
-
-
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SchemeAccounts(_Settings):
-    """Revenue accounts of sales without the company's own VAT: goods, and shipping with other charges."""
-
-    sales: Account
-    shipping: Account
-
-
-class VatAccounts(SchemeAccounts):
-    """Accounts of one rate. `vat` may hold `{country}` for OSS; None: nothing is collected at this rate (0)."""
-
-    vat: Annotated[str, StringConstraints(pattern=r"^[0-9]{3}[0-9A-Z]*(\{country\})?$")] | None = None
-
-
-class MoneyAccount(_Settings):
-    """Where a payment arrives: one journal per money account (sales-accounting §0)."""
-
-    account: Account
-    journal: JournalCode
-    journal_label: str
-
-
-class Pieces(_Settings):
-    """Piece numbers: `{prefix}` is the channel's, `{number}` the order's or the refund's number.
-
-    The kind stands at the end, because programs that shorten a piece cut it on the left.
-    """
-
-    sale: str = "{prefix}{number}"
-    payment: str = "{prefix}{number}R"
-    credit_note: str = "{prefix}{number}A"
-    refund_payment: str = "{prefix}{number}B"
-
-    @model_validator(mode="after")
-    def _distinct(self) -> Self:
-        templates = [self.sale, self.payment, self.credit_note, self.refund_payment]
-        if any("{number}" not in t for t in templates) or len(set(templates)) < len(templates):
-            raise ValueError("each piece needs {number}, and no two kinds may look alike")
-        return self
-
-
-class ChannelSettings(_Settings):
-    """What `[accounting.channels.NAME]` may say about one channel; the rest follows from its name."""
-
-    label: str | None = None
-    customer_account: Account | None = None
-    customer_label: str | None = None
-    piece_prefix: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9-]{0,8}$")] | None = None
-    pieces: Pieces = Pieces()
-    sale_date: Literal["paid", "completed", "ordered"] = "paid"
-    b2b_accounts: bool = False
-
-
-class ChannelBooks(_Settings):
-    """How one channel is booked: everything about it that an entry needs.
-
-    `sale_date`: the day a sale is posted on; where the order has no such moment, the next one known. `b2b_accounts`:
-    an order of a company goes to a customer account of its own, which names the company; otherwise, and always for
-    consumers, to the channel's (sales-accounting §0, no names in B2C entries).
-    """
-
-    connection: str
-    invoicing: str = "self"
-    label: str
-    customer_account: Account
-    customer_label: str
-    piece_prefix: str
-    pieces: Pieces = Pieces()
-    sale_date: Literal["paid", "completed", "ordered"] = "paid"
-    b2b_accounts: bool = False
-    country: Country
-    currency: Currency
-    time_zone: str = "Europe/Paris"
+_Rule = TypeVar("_Rule", SalesRule, PaymentRule)
+_CONDITIONS = ("channel", "country", "scheme", "rate", "charge", "method", "source_method")
 
 
 def default_customer_account(connection: str) -> str:
@@ -158,34 +65,6 @@ def _short(name: str, length: int) -> str:
     return plain[: length - 2] + digits
 
 
-def _default_map() -> dict[str, Any]:
-    def rate(n: int) -> dict[str, str]:
-        return {"sales": f"707{n}00", "shipping": f"7085{n}0", "vat": f"44571{n}"}
-
-    stripe = {"account": "517100", "journal": "ST", "journal_label": "Stripe"}
-    paypal = {"account": "517200", "journal": "PP", "journal_label": "PayPal"}
-    bank = {"account": "512000", "journal": "BQ", "journal_label": "Banque"}
-    return {
-        "vat": {"20": rate(1), "5.5": rate(2), "10": rate(3), "2.1": rate(4)},
-        "oss": {"sales": "707500", "shipping": "708550", "vat": "445717{country}"},
-        "intra_eu": {"sales": "707600", "shipping": "708560"},
-        "export": {"sales": "707710", "shipping": "708571"},
-        "dom": {"sales": "707720", "shipping": "708572"},
-        "marketplace": {"sales": "707730", "shipping": "708573"},
-        "exempt": {"sales": "707740", "shipping": "708574"},
-        "without_vat": {"sales": "707100", "shipping": "708510"},
-        "payments": {
-            "card": {"account": "511500", "journal": "CB", "journal_label": "Cartes bancaires"},
-            "transfer": bank,
-            "direct_debit": bank,
-            "cheque": {"account": "511200", "journal": "CH", "journal_label": "Chèques"},
-            "cash": {"account": "530000", "journal": "CA", "journal_label": "Caisse"},
-            "cod": {"account": "467000", "journal": "CR", "journal_label": "Contre-remboursement"},
-        },
-        "source_methods": {"stripe": stripe, "paypal": paypal, "ppcp": paypal, "ppec_paypal": paypal},
-    }
-
-
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
@@ -195,15 +74,21 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-class AccountMap(_Settings):
+class AccountMap(BaseModel):
     """The accounts of an installation; `AccountMap()` is the default French map.
 
     A configuration gives only what differs: `[accounting.vat."8.5"]` adds a rate, `[accounting.vat."20"] vat =
-    "445700"` changes one account of another.
+    "445700"` changes one account of another. `[[accounting.sales]]` and `[[accounting.payment_rules]]` hold exceptions
+    by channel, country, scheme, rate, charge or payment method. `[[accounting.changes]]` is what differs from a day on:
+    `valid_from` and any of these settings; `on(day)` is the map as it stands on a day.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     franchise: bool = Field(default=False, description="Franchise en base: no VAT is charged (CGI 293 B)")
     vat: dict[str, VatAccounts]
+    dom_vat: dict[str, VatAccounts] = Field(description="Rates of Guadeloupe, Martinique, Réunion")
+    corsica_vat: dict[str, VatAccounts] = Field(description="Rates of Corsica; others there are the mainland's")
     oss: VatAccounts
     ioss: VatAccounts | None = None
     intra_eu: SchemeAccounts
@@ -212,23 +97,51 @@ class AccountMap(_Settings):
     marketplace: SchemeAccounts
     exempt: SchemeAccounts
     without_vat: SchemeAccounts = Field(description="Revenue under franchise en base")
+    sales: tuple[SalesRule, ...] = ()
     charges: dict[str, Account] = Field(default_factory=dict, description="Charge kind -> its own account")
     payments: dict[str, MoneyAccount]
     source_methods: dict[str, MoneyAccount] = Field(description="The shop's own payment method goes first")
+    payment_rules: tuple[PaymentRule, ...] = ()
+    providers: dict[str, Provider] = Field(description="Gateways and marketplaces by the name that payouts give")
+    fees: dict[str, Account] = Field(description="Fee kind -> account")
+    tills: dict[str, Till] = Field(default_factory=dict)
+    purchases: Purchases
+    vat_books: VatBooks = VatBooks()
+    vat_boxes: dict[str, str] = Field(
+        default_factory=dict, description="VAT code, or its beginning -> box of the return, before the usual ones"
+    )
     gift_cards: Literal["undeclared", "single_purpose", "multi_purpose"] = "undeclared"
+    gift_card_items: dict[str, Literal["single_purpose", "multi_purpose"]] = Field(
+        default_factory=dict, description="SKU -> kind, where an installation sells both"
+    )
     gift_card_account: Account = "419100"
     gift_card_journal: JournalCode = "BC"
+    expired_gift_cards: Account | None = Field(
+        default=None, description="Where expired cards go, once the accountant said how their VAT is treated"
+    )
+    deposit_account: Account = "419110"
+    escompte_account: Account = "665000"
     rounding_loss: Account = "658000"
     rounding_gain: Account = "758000"
+    exchange_loss: Account = "666000"
+    exchange_gain: Account = "766000"
     tolerance: Decimal = Field(default=Decimal("0.05"), ge=0, le=1, description="Per document")
     vat_tolerance: Decimal = Field(default=Decimal("0.02"), ge=0, le=1, description="Per line and rate")
     vat_tolerance_cap: Decimal = Field(default=Decimal("0.20"), ge=0, le=10, description="Per document and rate")
     sales_journal: JournalCode = "VE"
     sales_journal_label: str = "Ventes"
+    general_journal: JournalCode = "OD"
+    general_journal_label: str = "Opérations diverses"
+    locked_until: date | None = Field(default=None, description="Last day of the periods that the books have closed")
+    late_documents: Literal["first_open_day", "today"] = Field(
+        default="first_open_day", description="Where a document of a closed period is posted"
+    )
     labels: dict[str, str] = Field(default_factory=dict, description="Account, or its beginning -> title")
     channels: dict[str, ChannelSettings] = Field(default_factory=dict)
+    changes: tuple[dict[str, Any], ...] = Field(default=(), description="What differs from `valid_from` on")
     country: Country | None = None
     currency: Currency | None = None
+    _stages: tuple[tuple[date, AccountMap], ...] = PrivateAttr(default=())
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -236,9 +149,9 @@ class AccountMap(_Settings):
     @model_validator(mode="before")
     @classmethod
     def _over_defaults(cls, given: Any) -> Any:
-        return _merge(_default_map(), given) if isinstance(given, Mapping) else given
+        return _merge(default_map(), given) if isinstance(given, Mapping) else given
 
-    @field_validator("vat")
+    @field_validator("vat", "dom_vat", "corsica_vat")
     @classmethod
     def _rates(cls, value: dict[str, VatAccounts]) -> dict[str, VatAccounts]:
         seen: dict[Decimal, str] = {}
@@ -256,7 +169,9 @@ class AccountMap(_Settings):
     @model_validator(mode="after")
     def _one_journal_each(self) -> Self:
         journals: dict[str, str] = {}
-        for money in (*self.payments.values(), *self.source_methods.values()):
+        served: list[MoneyAccount | Provider] = [*self.payments.values(), *self.source_methods.values()]
+        served += [*(rule.money for rule in self.payment_rules), *self.providers.values()]
+        for money in served:
             if journals.setdefault(money.journal, money.account) != money.account:
                 raise ValueError(
                     f"the journal {money.journal} serves {journals[money.journal]} and {money.account}: "
@@ -264,9 +179,49 @@ class AccountMap(_Settings):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _unambiguous(self) -> Self:
+        groups: list[tuple[str, Sequence[SalesRule | PaymentRule]]] = [
+            ("sales", self.sales),
+            ("payment_rules", self.payment_rules),
+        ]
+        for name, rules in groups:
+            for number, rule in enumerate(rules):
+                for other in rules[:number]:
+                    if _conditions(rule) == _conditions(other) and rule.valid_from == other.valid_from:
+                        raise ValueError(f"two rules of {name} have the same conditions from the same day on")
+        return self
+
+    @model_validator(mode="after")
+    def _staged(self) -> Self:
+        if not self.changes:
+            return self
+        settings = self.model_dump(exclude={"changes"})
+        stages: list[tuple[date, AccountMap]] = []
+        dated = [(_valid_from(change), change) for change in self.changes]
+        for day, change in sorted(dated, key=lambda item: item[0]):
+            if stages and stages[-1][0] == day:
+                raise ValueError(f"two changes are valid from {day}: make them one")
+            settings = _merge(settings, {k: v for k, v in change.items() if k != "valid_from"})
+            stages.append((day, AccountMap.model_validate(settings)))
+        self._stages = tuple(stages)
+        return self
+
+    def on(self, day: date) -> AccountMap:
+        """The map as it stands on a day."""
+        found: AccountMap = self
+        for first, stage in self._stages:
+            if first <= day:
+                found = stage
+        return found
+
     def for_company(self, *, country: str, currency: str) -> Self:
         """The same map for a company; its channels are booked in this currency."""
-        return self.model_copy(update={"country": country, "currency": currency})
+        company = self.model_copy(update={"country": country, "currency": currency})
+        company._stages = tuple(
+            (day, stage.for_company(country=country, currency=currency)) for day, stage in self._stages
+        )
+        return company
 
     def channel(self, connection: str, *, invoicing: str = "self") -> ChannelBooks:
         """How a channel is booked. Raises ValueError when the map was not made for a company (`for_company`)."""
@@ -284,18 +239,45 @@ class AccountMap(_Settings):
             pieces=given.pieces,
             sale_date=given.sale_date,
             b2b_accounts=given.b2b_accounts,
+            prepayments=given.prepayments,
+            posting=given.posting,
+            summary_approved_by=given.summary_approved_by,
             country=self.country,
             currency=self.currency,
         )
 
-    def rate(self, rate: Decimal) -> VatAccounts | None:
-        """The accounts of a domestic rate, None when the map has no such rate."""
-        return next((accounts for key, accounts in self.vat.items() if Decimal(key) == rate), None)
+    def rate(self, rate: Decimal, territory: Literal["mainland", "dom", "corsica"] = "mainland") -> VatAccounts | None:
+        """The accounts of a domestic rate, None when the map has no such rate.
 
-    def money(self, method: str, source_method: str | None) -> MoneyAccount | None:
-        """Where a payment arrives: by the shop's own method (`stripe` also serves `stripe_sepa`), else the
-        neutral one.
+        A rate that the overseas departments or Corsica do not have of their own is the mainland's.
         """
+        groups = {"mainland": {}, "dom": self.dom_vat, "corsica": self.corsica_vat}
+        for group in (groups[territory], self.vat):
+            found = next((accounts for key, accounts in group.items() if Decimal(key) == rate), None)
+            if found is not None:
+                return found
+        return None
+
+    def sales_rule(self, day: date, **facts: Any) -> SalesRule | None:
+        """The exception for a sale with these facts (channel, country, scheme, rate, charge), if there is one."""
+        return _best(self.sales, day, facts)
+
+    def money(
+        self,
+        method: str,
+        source_method: str | None,
+        *,
+        channel: str | None = None,
+        country: str | None = None,
+        day: date | None = None,
+    ) -> MoneyAccount | None:
+        """Where a payment arrives: by a rule, by the shop's own method (`stripe` also serves `stripe_sepa`), else by
+        the neutral one.
+        """
+        facts = {"channel": channel, "country": country, "method": method, "source_method": source_method}
+        rule = _best(self.payment_rules, day or date.min, facts) if self.payment_rules else None
+        if rule is not None:
+            return rule.money
         if source_method:
             known = [
                 key
@@ -306,10 +288,40 @@ class AccountMap(_Settings):
                 return self.source_methods[max(known, key=len)]
         return self.payments.get(method)
 
+    def gift_card_kind(self, sku: str | None) -> str:
+        """Single- or multi-purpose, by the item sold; "undeclared" when nobody said it."""
+        return self.gift_card_items.get(sku or "", self.gift_cards)
+
     def label(self, account: str) -> str:
         """The account's title: its own, else that of the longest beginning that has one."""
         for length in range(len(account), 1, -1):
-            found = self.labels.get(account[:length]) or _LABELS.get(account[:length])
+            found = self.labels.get(account[:length]) or LABELS.get(account[:length])
             if found:
                 return f"{found} {account[6:]}" if account.startswith("445717") and length == 6 else found
         return account
+
+
+def _valid_from(change: Mapping[str, Any]) -> date:
+    day = change.get("valid_from")
+    if isinstance(day, str):
+        return date.fromisoformat(day)
+    if type(day) is not date:
+        raise ValueError("each of the changes needs valid_from, a day such as 2027-01-01")
+    return day
+
+
+def _conditions(rule: SalesRule | PaymentRule) -> tuple[tuple[str, Any], ...]:
+    given = ((name, getattr(rule, name, None)) for name in _CONDITIONS)
+    return tuple((name, value) for name, value in given if value is not None)
+
+
+def _best(rules: Iterable[_Rule], day: date, facts: Mapping[str, Any]) -> _Rule | None:
+    """The rule whose conditions all hold: the one with most conditions, then the newest, then the first."""
+    holding = [
+        rule
+        for rule in rules
+        if rule.covers(day) and all(facts.get(name) == value for name, value in _conditions(rule))
+    ]
+    if not holding:
+        return None
+    return max(holding, key=lambda rule: (len(_conditions(rule)), rule.valid_from or date.min))

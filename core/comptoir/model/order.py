@@ -37,7 +37,6 @@ __all__ = [
     "Discount",
     "Dispute",
     "Exchange",
-    "Fee",
     "FulfilmentRequest",
     "FulfilmentState",
     "GiftCardEntry",
@@ -49,8 +48,6 @@ __all__ = [
     "PaymentMethod",
     "PaymentState",
     "PaymentTransaction",
-    "Payout",
-    "PayoutEntry",
     "Quote",
     "Refund",
     "RefundLine",
@@ -346,29 +343,6 @@ class GiftCardEntry(Canonical):
     amount: Amount
     currency: Currency
     order_number: Code | None = None
-
-
-class Payout(Canonical):
-    external_id: Code
-    period_start: date
-    period_end: date
-    bank_ref: Personal | None = None
-    amount: Amount
-    currency: Currency
-
-
-class PayoutEntry(Canonical):
-    payout_id: Code
-    kind: Code
-    order_number: Code | None = None
-    amount: Amount
-
-
-class Fee(Canonical):
-    payout_id: Code | None = None
-    kind: Code
-    net: Amount
-    tax: Amount
 
 
 class Dispute(Canonical):

@@ -6,7 +6,7 @@ import inspect
 from types import ModuleType
 from typing import Any
 
-from comptoir.model import accounting, item, money, order, parties, refs, stock
+from comptoir.model import accounting, item, money, order, parties, payout, purchasing, refs, stock, till
 from comptoir.model.base import Canonical
 from comptoir.model.refs import EntityName
 
@@ -22,7 +22,9 @@ ENTITY_MODELS: dict[EntityName, type[Canonical]] = {
     EntityName.JOURNAL_ENTRY: accounting.JournalEntry,
 }
 
-_MODULES: tuple[ModuleType, ...] = (parties, item, stock, order, money, accounting, refs)
+_MODULES: tuple[ModuleType, ...] = (
+    parties, item, stock, order, money, accounting, payout, purchasing, till, refs
+)  # fmt: skip
 
 
 def all_models() -> dict[str, type[Canonical]]:
