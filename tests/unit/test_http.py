@@ -108,6 +108,28 @@ def test_a_read_becomes_this_error_after_so_many_tries(answer: Any, kind: type, 
     assert len(clock.slept) == tries - 1
 
 
+@pytest.mark.parametrize(("answer", "kind", "code", "tries"), READS)
+def test_a_read_that_is_sent_by_post_is_judged_as_a_read(answer: Any, kind: type, code: str, tries: int) -> None:
+    transport = ScriptedTransport(lambda request: answer())
+    clock = FakeClock()
+    with pytest.raises(kind) as caught:
+        http_client(transport, clock=clock).ask_json(URL, {"query": "{orders{id}}"})
+    assert (type(caught.value), caught.value.code) == (kind, code)
+    assert len(transport.sent) == tries
+    assert len(clock.slept) == tries - 1
+    assert {sent.request.method for sent in transport.sent} == {"POST"}
+    assert {sent.request.body for sent in transport.sent} == {b'{"query":"{orders{id}}"}'}
+
+
+def test_a_read_that_is_sent_by_post_waits_when_the_server_says_for_how_long() -> None:
+    clock = FakeClock()
+    transport = ScriptedTransport([status(503, headers={"retry-after": "7"}), ok({"data": 1})])
+    body, _ = http_client(transport, clock=clock).ask_json(URL, {"query": "{a}"}, headers={"X-Channel": "fr"})
+    assert (body, clock.slept) == ({"data": 1}, [7.0])
+    sent = transport.sent[-1].request.headers
+    assert (sent["X-Channel"], sent["Content-Type"]) == ("fr", "application/json")
+
+
 @pytest.mark.parametrize(("answer", "kind", "code"), WRITES)
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 def test_a_write_becomes_this_error_and_is_sent_once(answer: Any, kind: type, code: str, method: str) -> None:

@@ -129,13 +129,25 @@ class HttpClient:
         sent = {"Content-Type": "application/json", **(headers or {})}
         return self._json(method, url, sent, orjson.dumps(body))
 
-    def _json(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    def ask_json(
+        self, url: str, body: Any, *, headers: Mapping[str, str] | None = None
     ) -> tuple[Any, Mapping[str, str]]:
-        response = self._send(method, url, headers, body)
+        """A read whose protocol sends it by POST (a GraphQL query, a search): repeated and judged as `get_json`.
+
+        Only for what changes nothing at the remote: a lost answer is a reason to ask again here.
+        """
+        sent = {"Content-Type": "application/json", **(headers or {})}
+        raw = orjson.dumps(body)
+        return self._with_retries(lambda: self._json("POST", url, sent, raw, reads=True))
+
+    def _json(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, *, reads: bool = False
+    ) -> tuple[Any, Mapping[str, str]]:
+        reads = reads or method in _READS
+        response = self._send(method, url, headers, body, reads)
         content_type = response.headers.get("content-type", "")
         text = response.body.lstrip(b"\xef\xbb\xbf \t\r\n")
-        unsure = TransientError if method in _READS else OutcomeUnknown
+        unsure = TransientError if reads else OutcomeUnknown
         if not text:
             raise unsure(
                 f"{self._connection}: empty answer with status {response.status} from {self._where(url)}",
@@ -155,19 +167,21 @@ class HttpClient:
                 code="not_json",
             ) from None
 
-    def _send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpResponse:
+    def _send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, reads: bool) -> HttpResponse:
         if self._gate is None:
-            response = self._exchange(method, url, headers, body)
+            response = self._exchange(method, url, headers, body, reads)
         else:
             with self._gate.request():
-                response = self._exchange(method, url, headers, body)
+                response = self._exchange(method, url, headers, body, reads)
         if response.status >= 300:
-            refusal = self._refusal(method, url, response)
+            refusal = self._refusal(url, response, reads)
             refusal.remote = _remote_facts(response)
             raise refusal
         return response
 
-    def _exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpResponse:
+    def _exchange(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, reads: bool
+    ) -> HttpResponse:
         # Signed when its turn has come: while it waited, a time or nonce would have grown old.
         if self._sign is not None:
             url, headers = self._sign(method, url, headers)
@@ -180,14 +194,14 @@ class HttpClient:
             error.args = (error.message,)
             hint = error.hint or "Is the address right, the server up and the way to it open? The next run goes on."
             error.hint = redact(hint, self._secrets)
-            if isinstance(error, OutcomeUnknown) and method in _READS:
+            if isinstance(error, OutcomeUnknown) and reads:
                 code = "answer_lost" if error.code == OutcomeUnknown.code else error.code
                 raise TransientError(error.message, hint=error.hint, connection=self._connection, code=code) from None
             raise error from None
         _log.debug("%s %s -> %s", method, self._where(url), response.status)
         return response
 
-    def _refusal(self, method: str, url: str, response: HttpResponse) -> ComptoirError:
+    def _refusal(self, url: str, response: HttpResponse, reads: bool) -> ComptoirError:
         where, status = self._where(url), response.status
         words = redact(_remote_words(response.body), self._secrets)[:300]
         said = f": {words}" if words else ""
@@ -201,12 +215,12 @@ class HttpClient:
         pause = self._retry_after(response.headers.get("retry-after")) if status in (429, 503) else None
         if self._gate is not None and (status == 429 or pause is not None):
             self._gate.pause(pause)
-        if status == 429 or (status == 503 and pause is not None and method in _READS):
+        if status == 429 or (status == 503 and pause is not None and reads):
             asks = "asks for a pause" if status == 429 else f"asks for a pause (status {status})"
             return RateLimited(f"{who}: {where} {asks}{said}", retry_after=pause, connection=who)
         if status in (408, 425) or status >= 500:
             # 503 too: a cache before the shop says it when the shop was slow, and the write may have been done.
-            if method in _READS or status == 425:
+            if reads or status == 425:
                 return TransientError(f"{who}: {where} failed with status {status}{said}", connection=who)
             return OutcomeUnknown(f"{who}: {where} failed with status {status}{said}", connection=who)
         if 300 <= status < 400:
