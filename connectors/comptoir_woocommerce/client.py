@@ -204,18 +204,25 @@ class WooCommerceClient:
 
         RecordRejected when the shop refused the whole of it; `remote` holds its status and code.
         """
+        return self._send("POST", path, body)
+
+    def write(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """The answer to one PUT or DELETE, sent once; errors as `post`."""
+        return self._send(method, path, body or {})
+
+    def get_root(self, params: Mapping[str, str] | None = None) -> tuple[Any, Mapping[str, str]]:
+        """WordPress' own description of the site (name, time zone)."""
+        return self._get(self._root, params or {})
+
+    def _send(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
         try:
-            answer, _ = self._http.send_json("POST", self._api + path, body)
+            answer, _ = self._http.send_json(method, self._api + path, body)
         except ComptoirError as error:
             found = translate(error, clock=self._clock, listing=False)
             if found is error:
                 raise
             raise found from None
         return answer
-
-    def get_root(self, params: Mapping[str, str] | None = None) -> tuple[Any, Mapping[str, str]]:
-        """WordPress' own description of the site (name, time zone)."""
-        return self._get(self._root, params or {})
 
     def _get(self, url: str, params: Mapping[str, str]) -> tuple[Any, Mapping[str, str]]:
         query = "&".join(f"{_encode(name)}={_encode(value)}" for name, value in sorted(params.items()))

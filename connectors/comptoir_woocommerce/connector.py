@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
@@ -18,6 +19,7 @@ from comptoir.sdk import (
     ConnectorContext,
     ContractViolation,
     EntityName,
+    Experiment,
     Manifest,
     Page,
     Probe,
@@ -34,6 +36,7 @@ from comptoir.sdk import (
 from comptoir_woocommerce import webhook
 from comptoir_woocommerce.client import WooCommerceClient, clock_difference, server_time
 from comptoir_woocommerce.config import WooCommerceConfig
+from comptoir_woocommerce.experiments import experiments
 from comptoir_woocommerce.fetching import Fetcher, record_numbers
 from comptoir_woocommerce.functions import VAT_META_KEYS
 from comptoir_woocommerce.paging import PAGE_ROWS, ListReader
@@ -128,6 +131,10 @@ class WooCommerceConnector:
     def probe(self, batch: PushBatch) -> Sequence[Probe]:
         """Whether the records of a batch exist, by SKU or e-mail address."""
         return self._writer.probe(batch)
+
+    def experiments(self) -> AbstractContextManager[Iterable[Experiment]]:
+        """What moves the shop's modified dates: made on test objects, which are removed again."""
+        return experiments(self._client, self._ctx)
 
     def check(self) -> CheckReport:
         """Address, keys, rights, clocks, time zone and currency. Reads only."""

@@ -68,3 +68,44 @@ def connection_resume(name: Name) -> None:
     from comptoir.app.connections import resume
 
     say(resume(STATE.config, name))
+
+
+@connection_app.command("cursors")
+def connection_cursors(
+    name: Name,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure it anew: makes test objects at the remote and removes them.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before test objects are made.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show how each entity is read, and which changes move its modified date: does the cursor lie?"""
+    from comptoir.app.measures import cursors, measure_cursors
+
+    if measure and not yes:
+        typer.confirm(
+            f"Test objects (a hidden product, orders, a customer) are made on {name} and removed again; a shop may "
+            "write its usual mails about them. Go on?",
+            abort=True,
+            err=True,
+        )
+    found = measure_cursors(STATE.config, name) if measure else cursors(STATE.config, name)
+    if as_json:
+        print_json(found)
+        return
+    table(
+        ["entity", "read", "overlap", "because"],
+        [(e["entity"], e["way"], f"{e['overlap_seconds']} s", e["because"]) for e in found["entities"]],
+    )
+    if not found["measures"]:
+        say(f"Nothing was measured yet: comptoir connection cursors {name} --measure")
+        return
+    words = {True: "yes", False: "no", None: "-"}
+    table(
+        ["entity", "change", "moves the date", "listed since", "note"],
+        [
+            (m["entity"], m["change"] + ("" if m["decides"] else " (for information)"), words[m["moves"]],
+             words[m["listed"]], m["note"])
+            for m in found["measures"]
+        ],
+    )  # fmt: skip

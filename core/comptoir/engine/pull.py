@@ -15,6 +15,7 @@ from typing import Any
 from comptoir.engine.counts import RunReport
 from comptoir.engine.hub import Hub, Link
 from comptoir.engine.land import Lander, Prepared
+from comptoir.engine.measure import reading_of
 from comptoir.errors import ContractViolation, TransientError
 from comptoir.model.refs import EntityName
 from comptoir.sdk.protocols import PullRequest, Pulls, RawItem
@@ -85,13 +86,12 @@ def _pull(
     connector = link.open()
     if not isinstance(connector, Pulls):
         raise ContractViolation(f"{link.manifest.name} declares {entity.value}.pull but has no pull()")
-    capability = hub.capability(link.name, entity)
     with hub.database.errors():
-        cursor = Cursors(hub.database.session()).get(link.name, entity)
-    delta = capability.cursor == "modified"
-    start = None if full or not delta else since or cursor.watermark
+        session = hub.database.session()
+        cursor, reading = Cursors(session).get(link.name, entity), reading_of(session, link, entity)
+    start = None if full or reading.way == "sweep" else since or cursor.watermark
     if start is not None and since is None:
-        start -= timedelta(seconds=capability.overlap_seconds)
+        start -= timedelta(seconds=reading.overlap_seconds)
     resuming = cursor.position is not None and not full and since is None
     started = cursor.window_started if resuming and cursor.window_started else hub.ports.clock.now()
     request = PullRequest(

@@ -7,7 +7,8 @@ cross this line are plain, platform-shaped dicts; mapping is the engine's work.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +34,8 @@ __all__ = [
     "ConnectorConfig",
     "ConnectorContext",
     "Credentials",
+    "Experiment",
+    "Experiments",
     "Fetches",
     "Hint",
     "Page",
@@ -242,6 +245,23 @@ class Acknowledgement:
 
 
 @dataclass(frozen=True, slots=True)
+class Experiment:
+    """One change of a test object, and what the source's modified date does with it.
+
+    `entity` is the one whose cursor has to see the change, `external_id` the record that a pull would give. `act` makes
+    the change; `modified` reads the date that the cursor goes by, None when the record is gone. The choice of the
+    cursor depends on changes that `decides`; others are measured to be known.
+    """
+
+    entity: EntityName
+    change: str
+    external_id: str
+    act: Callable[[], object]
+    modified: Callable[[], datetime | None]
+    decides: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class CheckItem:
     """One thing that was looked at. `exit_code` is what `comptoir check` returns when it is not ok.
 
@@ -345,6 +365,16 @@ class ReceivesWebhooks(Protocol):
         """Makes or re-enables what is missing or was switched off, so that changes of these entities are sent to
         `url`; says what it found and did. Idempotent. `look` only says what it finds; `renew` also sets again what
         cannot be seen from outside (the secret) or what a person has switched off."""
+        ...
+
+
+@runtime_checkable
+class Experiments(Protocol):
+    """Can be measured: which changes move the modified date by which its records are read?"""
+
+    def experiments(self) -> AbstractContextManager[Iterable[Experiment]]:
+        """Makes test objects of its own, gives the experiments one after the other, and removes the objects at the
+        end, also after an error. Changes nothing else. Writes to the remote: only on a person's word."""
         ...
 
 

@@ -25,7 +25,10 @@ create table cursor_measure (
   connection text not null,
   entity text not null,
   change text not null,
+  decides boolean not null,
   moves boolean,
+  listed boolean,
+  lag_seconds double precision not null,
   note text not null,
   measured_at timestamptz not null,
   primary key (connection, entity, change)
