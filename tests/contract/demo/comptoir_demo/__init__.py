@@ -1,0 +1,1 @@
+"""A shop that nobody has: the connector that the conformance kit is tried on."""
