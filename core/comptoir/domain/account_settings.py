@@ -250,8 +250,9 @@ class ChannelSettings(_Settings):
     """What `[accounting.channels.NAME]` may say about one channel; the rest follows from its name.
 
     `prepayments` "deposit": what is paid before the goods leave is a deposit with its VAT (sales-accounting §7), and
-    the sale is posted when they leave. `posting` "day": one entry for each day, which is a tolerance that the
-    accountant must have approved (`summary_approved_by`: name and date).
+    the sale is posted when they leave; `sale_per` "shipment" then makes one sale of each shipment. `posting` "day":
+    one entry for each day, which is a tolerance that the accountant must have approved (`summary_approved_by`: who,
+    and when).
     """
 
     label: str | None = None
@@ -262,11 +263,14 @@ class ChannelSettings(_Settings):
     sale_date: Literal["paid", "completed", "ordered"] = "paid"
     b2b_accounts: bool = False
     prepayments: Literal["sale", "deposit"] = "sale"
+    sale_per: Literal["order", "shipment"] = "order"
     posting: Literal["document", "day"] = "document"
     summary_approved_by: Annotated[str, StringConstraints(min_length=3, strip_whitespace=True)] | None = None
 
     @model_validator(mode="after")
     def _approved(self) -> Self:
+        if self.sale_per == "shipment" and self.prepayments != "deposit":
+            raise ValueError('sale_per = "shipment" needs prepayments = "deposit": what is not shipped is not sold yet')
         if self.posting == "day" and self.summary_approved_by is None:
             raise ValueError(
                 'posting = "day" is a tolerance for tills; elsewhere it needs summary_approved_by = "who approved it, '
@@ -293,6 +297,7 @@ class ChannelBooks(_Settings):
     sale_date: Literal["paid", "completed", "ordered"] = "paid"
     b2b_accounts: bool = False
     prepayments: Literal["sale", "deposit"] = "sale"
+    sale_per: Literal["order", "shipment"] = "order"
     posting: Literal["document", "day"] = "document"
     summary_approved_by: str | None = None
     country: Country

@@ -240,6 +240,7 @@ class AccountMap(BaseModel):
             sale_date=given.sale_date,
             b2b_accounts=given.b2b_accounts,
             prepayments=given.prepayments,
+            sale_per=given.sale_per,
             posting=given.posting,
             summary_approved_by=given.summary_approved_by,
             country=self.country,

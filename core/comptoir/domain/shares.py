@@ -7,21 +7,35 @@ guessing raises MappingError, which names the setting that would answer it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from decimal import Decimal
+from typing import Literal
 
-from comptoir.domain.accounts import AccountMap, ChannelBooks
+from comptoir.domain.accounts import AccountMap, ChannelBooks, SchemeAccounts
 from comptoir.errors import MappingError
 from comptoir.model.item import ItemKind
 from comptoir.model.money import CollectedBy, TaxLine, TaxScheme
 from comptoir.model.order import Charge, ChargeKind, OrderLine, RefundLine, SalesOrder
 from comptoir.model.parties import Address
 
-__all__ = ["EU", "Share", "check_vat", "is_gift_card", "is_overseas", "outside_vat_area", "part_shares"]
+__all__ = [
+    "EU",
+    "Share",
+    "check_vat",
+    "gift_card_kind",
+    "is_overseas",
+    "outside_vat_area",
+    "part_shares",
+    "territory",
+]
 
 #: Member states (Greece by its ISO code); Monaco is France for VAT.
 EU = frozenset("AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MC MT NL PL PT RO SE SI SK".split())
 _OVERSEAS = frozenset("GP MQ GF RE YT BL MF PM WF PF NC TF".split())
+#: Overseas departments that have a VAT of their own (Guyane and Mayotte have none).
+_TAXED_OVERSEAS = frozenset("GP MQ RE".split())
+_TAXED_POSTCODES = ("971", "972", "974")
 _ZERO = Decimal(0)
 #: (message, code, hint) -> the error that parks the order.
 _Park = Callable[[str, str, str], MappingError]
@@ -30,7 +44,7 @@ _Park = Callable[[str, str, str], MappingError]
 @dataclass(frozen=True, slots=True)
 class Share:
     """One part's amounts on its accounts. `withheld` is a tax that a marketplace collected: nobody's revenue
-    here.
+    here. `code` says scheme, country and rate; `rebate` is where a later rebate on it goes.
     """
 
     part: str
@@ -40,6 +54,8 @@ class Share:
     tax: Decimal
     rate: Decimal
     withheld: Decimal = _ZERO
+    code: str | None = None
+    rebate: str | None = None
 
     @property
     def gross(self) -> Decimal:
@@ -70,6 +86,25 @@ def outside_vat_area(address: Address | None) -> bool:
     )
 
 
+def territory(address: Address | None) -> Literal["mainland", "dom", "corsica"]:
+    """Whose VAT rates a French place has; places outside France count as the mainland.
+
+    By country code, and for France by the postcode's beginning: 20 is Corsica, 971, 972 and 974 are the departments
+    that have a VAT of their own. It only chooses between rates that were charged; it never decides a regime.
+    """
+    if address is None:
+        return "mainland"
+    code = (address.postcode or "").replace(" ", "")
+    if address.country in _TAXED_OVERSEAS:
+        return "dom"
+    if address.country in ("FR", None):
+        if code[:3] in _TAXED_POSTCODES:
+            return "dom"
+        if len(code) == 5 and code.startswith("20"):
+            return "corsica"
+    return "mainland"
+
+
 def part_shares(
     part: OrderLine | Charge | RefundLine,
     taxes: Sequence[TaxLine],
@@ -78,12 +113,14 @@ def part_shares(
     channel: ChannelBooks,
     accounts: AccountMap,
     path: str,
-    gift_card: bool = False,
+    day: date,
+    gift_card: str | None = None,
 ) -> list[Share]:
     """The shares of a line or charge; several only where several rates apply to parts of its net amount.
 
-    `taxes` are the part's own, or those of the original sale for a refund that carries none. Raises MappingError
-    with the path, the order and the setting to add.
+    `taxes` are the part's own, or those of the original sale for a refund that carries none; `day` is that of the
+    sale; `gift_card` the kind of gift card that the part sells ("undeclared" when nobody said it). Raises
+    MappingError with the path, the order and the setting to add.
     """
 
     def park(message: str, code: str, hint: str) -> MappingError:
@@ -93,13 +130,14 @@ def part_shares(
 
     if part.net == 0 and part.tax == 0:
         return []
-    if gift_card and accounts.gift_cards == "undeclared":
+    if gift_card == "undeclared":
         raise park(
             "it sells a gift card, and it is not said of which kind",
             "gift_card_kind",
-            'Set accounting.gift_cards to "multi_purpose" (VAT when it is used) or "single_purpose" (VAT when sold).',
+            'Set accounting.gift_cards to "multi_purpose" (VAT when it is used) or "single_purpose" (VAT when sold); '
+            "accounting.gift_card_items says it by SKU.",
         )
-    if gift_card and accounts.gift_cards == "multi_purpose":
+    if gift_card == "multi_purpose":
         if part.tax:
             raise park(
                 "a multi-purpose gift card was sold with VAT",
@@ -115,29 +153,19 @@ def part_shares(
             "charge_kind",
             f"Set accounting.charges.{kind} to the account it goes to.",
         )
+    sale = _Sale(order, channel, accounts, day, part.kind.value if isinstance(part, Charge) else "goods", park)
     if not taxes:
         if part.tax:
             raise park("it has an amount of tax but no rate", "tax_without_rate", "The source must say the rate.")
-        if accounts.franchise:
-            revenue = own or _revenue(accounts.without_vat, part)
-            return [Share(part.external_id, revenue, None, part.net, _ZERO, _ZERO)]
-        zero = accounts.rate(_ZERO)
-        if zero is None:
-            raise park(
-                "it carries no VAT and its tax scheme is not known",
-                "vat_rate",
-                'Let the source say why (export, exempt ...), or add the rate 0 to [accounting.vat]: "0" = {sales = '
-                '"707740", shipping = "708574"}.',
-            )
-        return [Share(part.external_id, own or _revenue(zero, part), None, part.net, _ZERO, _ZERO)]
+        place = _untaxed_place(sale)
+        return [_share(part, place, own, part.net, _ZERO, _ZERO)]
     shares = []
     for tax, net in zip(taxes, _bases(part, taxes, park), strict=True):
-        place = _place(tax, order, channel, accounts, park)
-        revenue = own or (place.shipping if isinstance(part, Charge) else place.sales)
+        place = _place(tax, sale)
         if tax.collected_by is CollectedBy.MARKETPLACE:
-            shares.append(Share(part.external_id, revenue, None, net, _ZERO, tax.rate, tax.amount))
+            shares.append(_share(part, place, own, net, _ZERO, tax.rate, tax.amount))
         else:
-            shares.append(Share(part.external_id, revenue, place.vat, net, tax.amount, tax.rate))
+            shares.append(_share(part, place, own, net, tax.amount, tax.rate))
     difference = part.tax - sum((t.amount for t in taxes), _ZERO)
     if abs(difference) > accounts.tolerance:
         raise park(
@@ -155,9 +183,44 @@ _UNTAXED = (TaxScheme.INTRA_EU, TaxScheme.EXPORT, TaxScheme.EXEMPT)
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    sales: str
-    shipping: str
-    vat: str | None = None
+    """Accounts of one tax line, and the code that says why."""
+
+    group: SchemeAccounts
+    vat: str | None
+    code: str
+    account: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Sale:
+    """What a place is looked up by."""
+
+    order: SalesOrder
+    channel: ChannelBooks
+    accounts: AccountMap
+    day: date
+    charge: str
+    park: _Park
+
+    @property
+    def ship_to(self) -> Address | None:
+        return self.order.shipping or self.order.billing
+
+
+def _share(
+    part: OrderLine | Charge | RefundLine,
+    place: _Place,
+    own: str | None,
+    net: Decimal,
+    tax: Decimal,
+    rate: Decimal,
+    withheld: Decimal = _ZERO,
+) -> Share:
+    usual = place.group.shipping if isinstance(part, Charge) else place.group.sales
+    account = own or place.account or usual
+    return Share(
+        part.external_id, account, place.vat, net, tax, rate, withheld, place.code, place.group.rebate or account
+    )
 
 
 def _own_account(part: OrderLine | Charge | RefundLine, accounts: AccountMap) -> str | None:
@@ -169,12 +232,10 @@ def _own_account(part: OrderLine | Charge | RefundLine, accounts: AccountMap) ->
         return configured
     if part.kind is ChargeKind.ROUNDING:
         return accounts.rounding_gain if part.net > 0 else accounts.rounding_loss
+    if part.kind is ChargeKind.CASH_DISCOUNT:
+        return accounts.escompte_account
     # Tips are no revenue, deposits and duties are no sale: their accounts are the merchant's choice.
     return _UNSET if part.kind in (ChargeKind.TIP, ChargeKind.DEPOSIT, ChargeKind.DUTY) else None
-
-
-def _revenue(place: object, part: OrderLine | Charge | RefundLine) -> str:
-    return str(getattr(place, "shipping" if isinstance(part, Charge) else "sales"))
 
 
 def _bases(part: OrderLine | Charge | RefundLine, taxes: Sequence[TaxLine], park: _Park) -> list[Decimal]:
@@ -191,17 +252,49 @@ def _bases(part: OrderLine | Charge | RefundLine, taxes: Sequence[TaxLine], park
     return bases
 
 
-def _place(tax: TaxLine, order: SalesOrder, channel: ChannelBooks, accounts: AccountMap, park: _Park) -> _Place:
-    """Accounts of a tax line by who collected it, scheme and rate."""
-    ship_to = order.shipping or order.billing
+def _untaxed_place(sale: _Sale) -> _Place:
+    """Of a part without any tax line."""
+    if sale.accounts.franchise:
+        return _Place(sale.accounts.without_vat, None, "franchise")
+    zero = sale.accounts.rate(_ZERO)
+    if zero is None:
+        raise sale.park(
+            "it carries no VAT and its tax scheme is not known",
+            "vat_rate",
+            'Let the source say why (export, exempt ...), or add the rate 0 to [accounting.vat]: "0" = {sales = '
+            '"707740", shipping = "708574"}.',
+        )
+    return _Place(zero, None, "exempt")
+
+
+def _place(tax: TaxLine, sale: _Sale) -> _Place:
+    """Accounts of a tax line by who collected it, scheme and rate, and what the merchant's rules say of them."""
+    place = _usual_place(tax, sale)
+    if not sale.accounts.sales:
+        return place
+    rule = sale.accounts.sales_rule(
+        sale.day,
+        channel=sale.channel.connection,
+        country=sale.ship_to.country if sale.ship_to else None,
+        scheme=tax.scheme,
+        rate=tax.rate,
+        charge=sale.charge,
+    )
+    if rule is None:
+        return place
+    return replace(place, account=rule.account, vat=rule.vat if rule.vat and place.vat else place.vat)
+
+
+def _usual_place(tax: TaxLine, sale: _Sale) -> _Place:
+    accounts, park, ship_to = sale.accounts, sale.park, sale.ship_to
     if tax.collected_by is CollectedBy.MARKETPLACE:
-        if channel.country in EU and not outside_vat_area(ship_to):
+        if sale.channel.country in EU and not outside_vat_area(ship_to):
             raise park(
                 "a marketplace collected the VAT of a sale inside the EU by a seller established there",
                 "marketplace_vat",
                 "Sources disagree on who declares it (sales-accounting.md): ask the expert-comptable, book it by hand.",
             )
-        return _Place(accounts.marketplace.sales, accounts.marketplace.shipping)
+        return _Place(accounts.marketplace, None, "marketplace")
     if accounts.franchise:
         if tax.amount:
             raise park(
@@ -209,7 +302,7 @@ def _place(tax: TaxLine, order: SalesOrder, channel: ChannelBooks, accounts: Acc
                 "franchise",
                 "Switch the VAT off in the shop, or set accounting.franchise = false.",
             )
-        return _Place(accounts.without_vat.sales, accounts.without_vat.shipping)
+        return _Place(accounts.without_vat, None, "franchise")
     if tax.scheme in _UNTAXED:
         if tax.amount:
             raise park(
@@ -217,12 +310,14 @@ def _place(tax: TaxLine, order: SalesOrder, channel: ChannelBooks, accounts: Acc
                 "vat_on_untaxed",
                 "Correct the scheme or the tax at the source.",
             )
+        overseas = tax.scheme is TaxScheme.EXPORT and is_overseas(ship_to)
         group = {
             TaxScheme.INTRA_EU: accounts.intra_eu,
-            TaxScheme.EXPORT: accounts.dom if is_overseas(ship_to) else accounts.export,
+            TaxScheme.EXPORT: accounts.dom if overseas else accounts.export,
             TaxScheme.EXEMPT: accounts.exempt,
         }[tax.scheme]
-        return _Place(group.sales, group.shipping)
+        return _Place(group, None, "dom" if overseas else tax.scheme.value)
+    shown = format(tax.rate.normalize(), "f")
     if tax.scheme in (TaxScheme.OSS, TaxScheme.IOSS):
         group_vat = accounts.oss if tax.scheme is TaxScheme.OSS else accounts.ioss
         if group_vat is None or tax.country is None or group_vat.vat is None:
@@ -232,10 +327,18 @@ def _place(tax: TaxLine, order: SalesOrder, channel: ChannelBooks, accounts: Acc
                 "oss",
                 f"Set accounting.{tax.scheme.value} (sales, shipping, vat), and let the source name the country.",
             )
-        return _Place(group_vat.sales, group_vat.shipping, group_vat.vat.replace("{country}", tax.country))
-    known = accounts.rate(tax.rate)
+        vat = group_vat.vat.replace("{country}", tax.country)
+        return _Place(group_vat, vat, f"{tax.scheme.value}-{tax.country}-{shown}")
+    if _state(tax.country) not in (None, _state(sale.channel.country)):
+        raise park(
+            f"VAT of {tax.country} was charged as a domestic sale of a company in {sale.channel.country}",
+            "foreign_stock",
+            "Goods that leave a warehouse abroad belong to the books of that VAT number: ask the expert-comptable, and "
+            "keep them out of this channel.",
+        )
+    region = territory(ship_to)
+    known = accounts.rate(tax.rate, region)
     if known is None:
-        shown = format(tax.rate.normalize(), "f")
         raise park(
             f"the VAT rate {shown} % has no accounts",
             "vat_rate",
@@ -243,7 +346,15 @@ def _place(tax: TaxLine, order: SalesOrder, channel: ChannelBooks, accounts: Acc
         )
     if known.vat is None and tax.amount:
         raise park(f"the VAT rate {tax.rate} has no VAT account", "vat_rate", "Add `vat` to this rate.")
-    return _Place(known.sales, known.shipping, known.vat)
+    if not tax.rate:
+        return _Place(known, known.vat, "exempt")
+    mainland = known is accounts.rate(tax.rate)
+    return _Place(known, known.vat, f"domestic-{_state(sale.channel.country) if mainland else region}-{shown}")
+
+
+def _state(country: str | None) -> str | None:
+    """The state whose VAT a country code means: Monaco and the overseas departments are France."""
+    return "FR" if country == "MC" or country in _OVERSEAS else country
 
 
 def check_vat(shares: Iterable[Share], *, order: SalesOrder, accounts: AccountMap) -> None:
@@ -273,10 +384,11 @@ def check_vat(shares: Iterable[Share], *, order: SalesOrder, accounts: AccountMa
             )
 
 
-def is_gift_card(part: OrderLine | Charge | RefundLine, order: SalesOrder) -> bool:
-    """The part sells (or gives back) a gift card."""
+def gift_card_kind(part: OrderLine | Charge | RefundLine, order: SalesOrder, accounts: AccountMap) -> str | None:
+    """The kind of gift card that the part sells or gives back, None when it is none."""
     if isinstance(part, OrderLine):
-        return part.kind is ItemKind.GIFT_CARD
+        return accounts.gift_card_kind(part.sku) if part.kind is ItemKind.GIFT_CARD else None
     if isinstance(part, RefundLine):
-        return any(line.external_id == part.order_line_id and line.kind is ItemKind.GIFT_CARD for line in order.lines)
-    return False
+        sold = next((line for line in order.lines if line.external_id == part.order_line_id), None)
+        return None if sold is None else gift_card_kind(sold, order, accounts)
+    return None

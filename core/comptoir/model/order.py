@@ -103,6 +103,7 @@ class ChargeKind(enum.StrEnum):
     ROUNDING = "rounding"
     DUTY = "duty"
     FEE = "fee"
+    CASH_DISCOUNT = "cash_discount"
 
 
 class PaymentMethod(enum.StrEnum):
