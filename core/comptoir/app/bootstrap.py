@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from comptoir.app.booking import check_booking
 from comptoir.app.config import ConfigFile, ConnectionSettings, RouteSettings, Settings, load_with_file
 from comptoir.app.connectors import load_connector
 from comptoir.app.credentials import EnvSecrets
+from comptoir.app.stage import check_database, check_writing, stage_of
 from comptoir.app.system import SystemClock, SystemIds, SystemRandom, SystemTransport, ThreadTasks
 from comptoir.domain.accounts import AccountMap
 from comptoir.engine.hub import Hub, Link, Route
@@ -248,6 +250,7 @@ def open_installation(
         # A lease that is lost with the machine costs a second's calls at most.
         database, limits = Database(url), Database(url, durable=False)
         try:
+            check_database(database, stage_of(installation.base_dir))
             yield hub_of(installation, real, database, StoreBuckets(limits, real.tasks), connectors)
         finally:
             database.close()
@@ -280,6 +283,7 @@ def hub_of(
     """The hub of an installation on these ports and this database, which the caller closes."""
     settings = installation.settings
     company = company_of(installation)
+    stage = stage_of(installation.base_dir)
     opened: dict[str, Connector] = {}
     gates: dict[str, ConnectionGate] = {}
 
@@ -312,6 +316,7 @@ def hub_of(
             cutover=connection.cutover,
             invoicing=connection.invoicing,
             open=opener(name),
+            may_write=partial(check_writing, stage, name, ports.secrets),
         )
     routes = {
         name: Route(

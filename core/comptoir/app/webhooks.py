@@ -100,7 +100,7 @@ def list_webhooks(config: Path, *, repair: bool = False) -> list[Mapping[str, An
 def _looked(hub: Hub, link: Link, mode: Literal["look", "renew"]) -> list[CheckItem]:
     entities = hinted_entities(link.name, hub.routes.values(), [channel.name for channel in hub.hub_channels()])
     try:
-        connector = link.open()
+        connector = link.open() if mode == "look" else link.open_to_write()
         if not isinstance(connector, ReceivesWebhooks):
             raise ConfigError(f"{link.name}: {link.manifest.name} sends no webhooks", connection=link.name)
         return list(connector.ensure_webhooks(hook_url(str(hub.gateway_url), link.name), entities, mode))

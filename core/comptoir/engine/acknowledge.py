@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from comptoir.engine.counts import RunReport
-from comptoir.engine.hub import Hub
+from comptoir.engine.hub import NOT_OURS, Hub
+from comptoir.errors import ConfigError
 from comptoir.sdk.protocols import Acknowledges
 from comptoir.store.outbox import Outbox
 from comptoir.store.sync import Quarantine
@@ -19,7 +20,12 @@ def acknowledge(hub: Hub, target: str, report: RunReport) -> None:
     link = hub.link(target)
     if not link.manifest.acknowledges:
         return
-    connector = link.open()
+    try:
+        connector = link.open_to_write()
+    except ConfigError as error:
+        if error.code != NOT_OURS:
+            raise
+        return  # reports that were read are filed away: a staging installation leaves them to production
     if not isinstance(connector, Acknowledges):
         return
     lock = f"acknowledge:{target}"

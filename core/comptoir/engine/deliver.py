@@ -66,8 +66,8 @@ class Deliverer:
 
     def deliver(self, entities: Sequence[EntityName]) -> None:
         """Everything due of these entities. Raises what stops the target; the rest stays in the outbox."""
-        # Nothing is claimed for a target that cannot be opened: no credentials, or paused.
-        self._link.open()
+        # Nothing is claimed for a target that cannot be written to: no credentials, paused, or not ours to write to.
+        self._link.open_to_write()
         with self._hub.database.errors():
             session = self._hub.database.session()
             session.try_lock(worker_lock(self._holder))
@@ -206,7 +206,7 @@ class Deliverer:
 
     def _push(self, batch: PushBatch, fences: dict[UUID, int]) -> Sequence[PushResult] | None:
         try:
-            connector = self._link.open()
+            connector = self._link.open_to_write()
             if not isinstance(connector, Pushes):
                 raise ContractViolation(
                     f"{self._link.manifest.name} declares {batch.entity.value}.push but has no push()"

@@ -19,10 +19,17 @@ from comptoir.sdk.protocols import Company, Connector
 from comptoir.store.database import Database
 from comptoir.store.vault import Vault
 
-__all__ = ["BROUGHT_ALONG", "Hub", "Link", "Route"]
+__all__ = ["BROUGHT_ALONG", "NOT_OURS", "Hub", "Link", "Route"]
+
+#: The code of the error when an installation must not write to a connection.
+NOT_OURS = "staging"
 
 #: Documents that travel with another entity's route.
 BROUGHT_ALONG: dict[EntityName, tuple[EntityName, ...]] = {EntityName.ORDER: (EntityName.REFUND,)}
+
+
+def _anything_goes() -> None:
+    """No bound on writing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,13 @@ class Link:
     cutover: date | None
     invoicing: str | None
     open: Callable[[], Connector]
+    #: Raises when this installation must not write there: staging does not write to production.
+    may_write: Callable[[], None] = _anything_goes
+
+    def open_to_write(self) -> Connector:
+        """Its connector, for a call that changes something there; ConfigError when this installation must not."""
+        self.may_write()
+        return self.open()
 
     @property
     def posts_by_hub(self) -> bool:

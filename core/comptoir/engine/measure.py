@@ -66,7 +66,7 @@ def measure(hub: Hub, link: Link) -> list[Measured]:
     Writes test objects to the remote and removes them. ConfigError when the connector has no experiments; what the
     connector raises while it makes its test objects. An experiment that fails is noted as not tried.
     """
-    connector = link.open()
+    connector = link.open_to_write()
     if not isinstance(connector, Experiments):
         raise ConfigError(
             f"{link.manifest.name} cannot be measured: its connector has no experiments",

@@ -330,7 +330,7 @@ class Publisher:
 
     def send(self) -> None:
         """Writes what is due. Raises what stops the target; the rest stays due."""
-        connector = self._link.open()
+        connector = self._link.open_to_write()
         if not isinstance(connector, Updates):
             raise ContractViolation(f"{self._link.manifest.name} declares publishes but has no update()")
         written: list[str] = []

@@ -121,7 +121,7 @@ def _ensure(hub: Hub, link: Link, wanted: list[EntityName], url: str) -> list[st
 
 def look_after(link: Link, url: str, entities: Sequence[EntityName]) -> Sequence[CheckItem]:
     """What the connector found and did; ConfigError when it has no webhooks."""
-    connector = link.open()
+    connector = link.open_to_write()
     if not isinstance(connector, ReceivesWebhooks):
         raise ConfigError(f"{link.name}: {link.manifest.name} sends no webhooks", connection=link.name)
     return connector.ensure_webhooks(url, entities)
