@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from unittest import SkipTest
 
-from comptoir.testing.conformance import answers, declared, reading, writing
+from comptoir.testing.conformance import answers, declared, files, reading, secrets, updating, webhooks, writing
 from comptoir.testing.conformance.bench import Bench
 from comptoir.testing.conformance.kit import ConnectorKit
 from comptoir.testing.conformance.rules import RULES, NotDeclared, Rule, RuleBroken, Subject, speaking
@@ -16,7 +16,7 @@ from comptoir.testing.conformance.rules import RULES, NotDeclared, Rule, RuleBro
 __all__ = ["Verdict", "connector_suite", "run_suite"]
 
 #: Importing them registers their rules.
-_MODULES = (declared, reading, writing, answers)
+_MODULES = (declared, reading, writing, updating, answers, secrets, webhooks, files)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,13 @@ from comptoir.testing.conformance.rules import NotDeclared, Subject, demand, rul
 from comptoir.testing.conformance.subjects import over_http, probed, pushed, whole
 from comptoir.testing.hostile import lost_after, lost_before
 
-__all__: list[str] = []
+__all__ = ["AMOUNTS", "ODD", "demand_reported", "encodes", "text_of"]
 
 #: Amounts that change when they pass through a float, or through int(x * 100).
-_AMOUNTS = (Decimal("4.35"), Decimal("1.10"), Decimal("8.41"), Decimal("33333333.33"), Decimal("0.29"))
+AMOUNTS = (Decimal("4.35"), Decimal("1.10"), Decimal("8.41"), Decimal("33333333.33"), Decimal("0.29"))
 _WITH_AMOUNT = (EntityName.ITEM, EntityName.ORDER, EntityName.REFUND, EntityName.JOURNAL_ENTRY)
 #: Text of the sort that people write, and that no old charset knows.
-_ODD = "Zoë Łuczak — 東京 🧺 №1"
+ODD = "Zoë Łuczak — 東京 🧺 №1"
 
 
 def _taken(result: PushResult) -> bool:
@@ -228,7 +228,7 @@ def _too_long(bench: Bench, subject: Subject) -> None:
         tried = 0
         for entity in makers:
             for n, size in ((1, length), (2, length + 1), (3, length + 400)):
-                record = bench.kit.record(entity, n, {name: _text_of(n, size)})
+                record = bench.kit.record(entity, n, {name: text_of(n, size)})
                 if record is None:
                     continue
                 tried += 1
@@ -237,7 +237,7 @@ def _too_long(bench: Bench, subject: Subject) -> None:
         demand(tried, f"limits.lengths.{name}: the kit's record() has it for no entity, so nobody knows that it holds")
 
 
-def _text_of(n: int, size: int) -> str:
+def text_of(n: int, size: int) -> str:
     """Letters that tell where a text was cut, and one text from another."""
     return ("ABCDEFGHIJKLMNOPQRSTUVWXYZ" * (size // 26 + 2))[n : n + size]
 
@@ -276,8 +276,8 @@ def _demand_kept(
 def _strange_characters(bench: Bench, subject: Subject) -> None:
     entity = subject.entity
     charset = bench.manifest.limits.charset
-    fitting = "".join(c for c in "Café Müller, Œuvre n° 1" if _encodes(c, charset))
-    for n, text in ((1, fitting), (2, _ODD)):
+    fitting = "".join(c for c in "Café Müller, Œuvre n° 1" if encodes(c, charset))
+    for n, text in ((1, fitting), (2, ODD)):
         record = bench.kit.record(entity, n, {"text": text})
         demand(record is not None, f"the kit's record({entity.value}) takes no text, and every record has some")
         assert record is not None
@@ -295,7 +295,7 @@ def _strange_characters(bench: Bench, subject: Subject) -> None:
         )
 
 
-def _encodes(character: str, charset: str) -> bool:
+def encodes(character: str, charset: str) -> bool:
     try:
         character.encode(charset)
     except UnicodeEncodeError:
@@ -313,7 +313,7 @@ def _encodes(character: str, charset: str) -> bool:
 )
 def _amounts(bench: Bench, subject: Subject) -> None:
     entity = subject.entity
-    for n, amount in enumerate(_AMOUNTS, start=1):
+    for n, amount in enumerate(AMOUNTS, start=1):
         record = bench.kit.record(entity, n, {"amount": amount})
         if record is None:
             demand(entity not in _WITH_AMOUNT, f"the kit's record({entity.value}) takes no amount, and there is one")

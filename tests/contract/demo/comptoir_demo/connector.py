@@ -290,7 +290,7 @@ class DemoConnector:
 
     def authentic(self, digest: str, signature: str) -> bool:
         """Compares without telling how much fits."""
-        return hmac.compare_digest(digest, signature)
+        return hmac.compare_digest(digest.encode(), signature.encode(errors="replace"))
 
     def dedupe_key(self, request: WebhookRequest) -> str:
         """The same for the same event."""
