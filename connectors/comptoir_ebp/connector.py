@@ -4,10 +4,8 @@ what it exports.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, ClassVar
 
 from comptoir.sdk import (
@@ -28,8 +26,9 @@ from comptoir.sdk import (
     RecordRejected,
     load_manifest,
 )
-from comptoir.sdk.journal.disk import Disk, storage_errors
+from comptoir.sdk.journal.disk import Disk
 from comptoir.sdk.journal.handover import Handover, Known, Ledger, Output, Record, digest
+from comptoir.sdk.journal.reports import Report, ReportFolder
 from comptoir_ebp import credit_notes, customers, documents, entries, reports
 from comptoir_ebp.config import EbpConfig
 from comptoir_ebp.exports import Exports
@@ -76,8 +75,14 @@ class EbpConnector:
             disk=disk,
         )
         self._exports = Exports(self._folder, config, ctx)
-        self._ack = self._folder / "ack"
-        self._told: dict[str, str] = {}
+        self._reports = ReportFolder(
+            self._ledger,
+            ctx,
+            charset=config.charset,
+            max_bytes=config.ack_max_bytes,
+            program="EBP",
+            others=(reports.DOCUMENT_LIST,),
+        )
 
     # -- check ---------------------------------------------------------------------------------------------
 
@@ -334,80 +339,25 @@ class EbpConnector:
     # -- acknowledgements ----------------------------------------------------------------------------------
 
     def acknowledgements(self) -> Iterator[tuple[str, Sequence[Acknowledgement]]]:
-        """Reports dropped into `ack/`, oldest first; unusable ones are moved to `ack/rejected/` with the
-        reason.
-        """
-        with storage_errors(self._ctx.base_dir, self._ctx.connection, "EBP"):
-            waiting = reports.reports_in(self._ack)
-        for path in waiting:
-            report = self._read(path)
-            if report is not None:
-                self._told[report.name] = report.sha256
-                yield report.name, [ack for _, ack in self._words(report)]
+        """Reports dropped into `ack/`, oldest first; unusable ones are moved to `ack/rejected/` with the reason."""
+        for report in self._reports.waiting():
+            yield report.name, [ack for _, ack in self._words(report)]
 
     def acknowledged(self, report: str) -> None:
         """Files the report away under `ack/done/`; refused records may be handed over again, corrected.
 
         A report that is gone or has changed since it was read stays as it is: its words are read again.
         """
-        path = self._ack / report
-        if Path(report).name != report:
-            return
         with self._ledger.locked():
-            # Another run may have filed it away while this one waited for the folder.
-            read = self._read(path) if path.is_file() else None
-            if read is None or self._told.get(report) != read.sha256:
+            read = self._reports.again(report)
+            if read is None:
                 return
             for batch, ack in self._words(read):
                 if ack.outcome == "rejected":
                     self._ledger.release(ack.entity.value, ack.natural_key, batch)
-            self._file_away(path, "done", read.sha256)
-        self._told.pop(report, None)
+            self._reports.done(read)
 
-    def _read(self, path: Path) -> reports.Report | None:
-        """The report, None when it is refused (and moved away) or still being written."""
-        config = self._config
-        with storage_errors(self._ctx.base_dir, self._ctx.connection, "EBP"):
-            try:
-                report = reports.read_report(path, charset=config.charset, max_bytes=config.ack_max_bytes)
-            except FileNotFoundError:
-                return None
-            except reports.UnreadableReport as error:
-                self._refuse_report(path, str(error))
-                return None
-        return report if report.ended or self._seen_before(path, report.sha256) else None
-
-    def _seen_before(self, path: Path, fingerprint: str) -> bool:
-        """A file without a last line end may still be on its way: it is read when it looks the same twice."""
-        with storage_errors(self._ctx.base_dir, self._ctx.connection, "EBP"):
-            mark = path.with_name(f".{path.name}.seen")
-            if mark.is_file() and mark.read_text("ascii", "replace") == fingerprint:
-                return True
-            self._ledger.disk.replace(mark, fingerprint.encode("ascii"))
-            return False
-
-    def _refuse_report(self, path: Path, reason: str) -> None:
-        self._ctx.logger.warning("%s: the report %s cannot be used: %s", self._ctx.connection, path.name, reason)
-        stamp = hashlib.sha256(f"{path.name} {path.stat().st_mtime_ns}".encode()).hexdigest()
-        target = self._file_away(path, "rejected", stamp)
-        self._ledger.disk.replace(target.with_name(f"{target.name}.reason"), f"{path.name}: {reason}\n".encode())
-
-    def _file_away(self, path: Path, folder: str, fingerprint: str) -> Path:
-        """Moves a report into a sub-folder of `ack/`, never over another one."""
-        with storage_errors(self._ctx.base_dir, self._ctx.connection, "EBP"):
-            target = self._ack / folder
-            if not target.is_dir():
-                self._ledger.disk.make_folder(target)
-            final = target / path.name
-            if final.exists():
-                final = target / f"{path.stem}-{fingerprint[:12]}{path.suffix}"
-            self._ledger.disk.move(path, final)
-            self._ledger.disk.remove(path.with_name(f".{path.name}.seen"))
-            self._ledger.disk.sync_folder(target)
-            self._ledger.disk.sync_folder(self._ack)
-            return final
-
-    def _words(self, report: reports.Report) -> list[tuple[str, Acknowledgement]]:
+    def _words(self, report: Report) -> list[tuple[str, Acknowledgement]]:
         """Batch and acknowledgement of each record of ours that the report names; others are passed over."""
         by_space: dict[str, dict[str, tuple[bool, str | None, str | None]]] = {}
         for row in report.rows:

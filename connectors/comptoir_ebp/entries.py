@@ -15,8 +15,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from comptoir.sdk import RecordRejected
+from comptoir.sdk.journal.entry import unique_piece
 from comptoir_ebp.config import EbpConfig
-from comptoir_ebp.functions import short_hash
 from comptoir_ebp.text import Remarks, as_date, as_decimal, cents, label_of_entry, words
 
 __all__ = [
@@ -133,25 +133,6 @@ def journal_entry(payload: Mapping[str, Any], config: EbpConfig, *, company_curr
     piece = label_of_entry(words(payload.get("piece")), "piece", remarks, 200).replace(" ", "")
     posted = as_date(payload.get("posted_on"), record, "posted_on")
     return Entry(words(payload.get("key")), journal, piece, posted, tuple(rows), remarks)
-
-
-def unique_piece(entry: Entry, taken: Mapping[str, str], limit: int) -> str:
-    """The piece number in the file: cut on the left, so that the changing digits stay (accounting-files §0).
-
-    `taken` maps the pieces of this file to their entries' keys. Where the cut number is taken or empty, a
-    hash of the entry's key stands for it.
-    """
-    cut = entry.piece[-limit:]
-    if cut != entry.piece:
-        entry.remarks.add("piece", f"shortened on the left to {limit} characters")
-    if cut and taken.get(cut, entry.key) == entry.key:
-        return cut
-    for salt in range(100):
-        alias = short_hash(f"{entry.key}{salt or ''}", limit)
-        if alias not in taken:
-            entry.remarks.add("piece", f"the number is taken in this file; {alias} stands for it")
-            return alias
-    raise AssertionError("unreachable: a hundred hashes are taken")
 
 
 def ecritures_file(entries: Sequence[tuple[str, Entry]], config: EbpConfig) -> bytes:

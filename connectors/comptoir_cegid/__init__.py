@@ -1,0 +1,1 @@
+"""Journal entries as files for Cegid's accountants' programs."""

@@ -1,0 +1,1 @@
+"""Journal entries as files for Ciel Compta and Sage 50."""

@@ -1,0 +1,1 @@
+"""Journal entries as files for the FEC layout."""

@@ -1,0 +1,352 @@
+"""The connector of an accounting program that reads files of entries: everything but the format itself.
+
+A package for a product names its formats and brings a manifest, profiles and a sandbox; what it pushes is decided
+here, exactly once (`comptoir.sdk.journal.handover`), and read again by the linter before anybody sees it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from comptoir.errors import ComptoirError, ConfigError, ContractViolation, RecordRejected
+from comptoir.model.refs import EntityName
+from comptoir.sdk.journal.config import JournalConfig
+from comptoir.sdk.journal.disk import Disk, storage_errors
+from comptoir.sdk.journal.entry import BookEntry, Terms, decimal_of
+from comptoir.sdk.journal.formats import BookFile, BookFormat, Setup, written
+from comptoir.sdk.journal.handover import Handover, Known, Ledger, Output, Record, digest
+from comptoir.sdk.journal.profile import WriterProfile, load_profile
+from comptoir.sdk.journal.reports import ImportRow, Report, ReportFolder
+from comptoir.sdk.manifest import Manifest
+from comptoir.sdk.protocols import (
+    Acknowledgement,
+    CheckItem,
+    CheckReport,
+    ConnectorConfig,
+    ConnectorContext,
+    Probe,
+    PushBatch,
+    PushOp,
+    PushResult,
+)
+
+__all__ = ["JournalConnector"]
+
+_FOLDER = "compta"
+_TAKEN = ".BAK"
+_LARGEST_HEADER_FILE = 50_000_000
+
+
+class JournalConnector:
+    """Hands journal entries over as files. A pushed entry is `written`: durable in a file that nobody has read yet.
+
+    `accepted` comes later: from a file that the program, or the operator, has renamed to `.BAK` after the import, or
+    from an import report in `ack/`. Only a report can refuse.
+    """
+
+    manifest: ClassVar[Manifest]
+    config_model: ClassVar[type[ConnectorConfig]] = JournalConfig
+    #: The package that holds `profiles/`, and its formats by the name that a profile gives them.
+    package: ClassVar[str]
+    formats: ClassVar[Mapping[str, type[BookFormat]]]
+
+    def __init__(self, config: JournalConfig, ctx: ConnectorContext, *, disk: Disk | None = None) -> None:
+        self._config = config
+        self._ctx = ctx
+        self._folder = config.folder if config.folder.is_absolute() else ctx.base_dir / config.folder
+        self._program = self.manifest.name
+        self._ledger = Ledger(
+            self._folder,
+            base=ctx.base_dir,
+            connection=ctx.connection,
+            clock=ctx.clock,
+            lock_wait=config.lock_wait_seconds,
+            program=self._program,
+            marks=(_TAKEN,),
+            disk=disk,
+        )
+        self._reports = ReportFolder(
+            self._ledger, ctx, charset=config.ack_charset, max_bytes=config.ack_max_bytes, program=self._program
+        )
+        self._made: BookFormat | None = None
+
+    # -- the format --------------------------------------------------------------------------------------------
+
+    def book_format(self) -> BookFormat:
+        """The format of the connection's profile; ConfigError, naming the setting, when it cannot be used."""
+        if self._made is None:
+            try:
+                profile = load_profile(self.package, self._config.profile, self._ctx.base_dir)
+                kind = self.formats.get(profile.format)
+                if kind is None:
+                    raise ConfigError(
+                        f"{profile.source}: there is no format {profile.format!r} here; allowed: "
+                        f"{', '.join(sorted(self.formats))}",
+                        code="profile",
+                    )
+                company = self._ctx.company
+                header = self.header(profile)
+                self._made = kind(profile, Setup(company, header, self._config.first_number))
+            except ConfigError as error:
+                raise ConfigError(
+                    f"{self._ctx.connection}: {error.message}",
+                    hint=error.hint,
+                    code=error.code,
+                    connection=self._ctx.connection,
+                ) from None
+        return self._made
+
+    def header(self, profile: WriterProfile) -> tuple[str, ...]:
+        """The first lines of the customer's own export, for formats that begin with them."""
+        del profile
+        return ()
+
+    def sample(self, path: Path) -> bytes:
+        """A file that the customer exported, for `header`; ConfigError when it cannot be read."""
+        try:
+            with (self._ctx.base_dir / path).open("rb") as file:
+                return file.read(_LARGEST_HEADER_FILE)
+        except OSError as error:
+            raise ConfigError(
+                f"header_from: {path} cannot be read: {error.strerror}", hint="It stands relative to comptoir.toml."
+            ) from None
+
+    def _terms(self, book_format: BookFormat) -> Terms:
+        return Terms(
+            book_format.profile,
+            self._config,
+            currency=self._ctx.company.currency,
+            one_column=book_format.one_column,
+            third_is_account=book_format.third_is_account,
+        )
+
+    # -- check -------------------------------------------------------------------------------------------------
+
+    def check(self) -> CheckReport:
+        """Folder, profile and what is known of it, files waiting to be taken; writes nothing."""
+        there = self._folder.is_dir()
+        items = [
+            CheckItem(
+                "folder",
+                there or self._folder.is_relative_to(self._ctx.base_dir),
+                f"{self._config.folder} {'exists' if there else 'does not exist (yet)'}",
+                None if there else "Mount the share, or create the folder.",
+            )
+        ]
+        try:
+            profile = self.book_format().profile
+        except ComptoirError as error:
+            return CheckReport([*items, CheckItem.failed("profile", error)])
+        detail = f"{profile.product}: {profile.state}; {profile.charset}, {profile.text}"
+        hint = None
+        if profile.witnessed is None:
+            hint = "Import one file into a copied folder, and note product, version and day under [witnessed]."
+        items.append(CheckItem("profile", True, detail, hint))
+        items += [CheckItem("unconfirmed", True, words) for words in profile.unconfirmed]
+        with storage_errors(self._ctx.base_dir, self._ctx.connection, self._program):
+            waiting = [p for p in self._files() if p.suffix.upper() != _TAKEN]
+        items.append(CheckItem("waiting", True, f"{len(waiting)} file(s) not yet taken by {self._program}"))
+        return CheckReport(items)
+
+    def _files(self) -> list[Path]:
+        folder = self._folder / _FOLDER
+        if not folder.is_dir():
+            return []
+        return sorted(p for p in folder.iterdir() if p.is_file() and not p.is_symlink() and p.name[0] not in ".~")
+
+    # -- push --------------------------------------------------------------------------------------------------
+
+    def push(self, batch: PushBatch) -> Sequence[PushResult]:
+        """One file (FEC: one a financial year) for the batch's new entries; `written` for those and for what was handed
+        over before.
+
+        Raises ConfigError when the profile cannot be used, StorageFull when nothing was written, OutcomeUnknown when
+        that is not certain, TransientError when another worker holds the folder.
+        """
+        book_format = self.book_format()
+        with self._ledger.locked():
+            known = self._ledger.known(batch.entity.value, (op.natural_key for op in batch.ops))
+            results, fresh = self._sort(batch, known)
+            entries = self._render(book_format, fresh, results)
+            if entries:
+                self._hand_over(book_format, batch, entries)
+        for op, entry in entries:
+            note = str(entry.remarks)
+            if note:
+                self._ctx.logger.info("journal_entry %s: %s", op.natural_key, note)
+            results[op.delivery_id] = PushResult(op.delivery_id, "written", reason=note or None)
+        return [results[op.delivery_id] for op in batch.ops]
+
+    def _sort(self, batch: PushBatch, known: Mapping[str, Known]) -> tuple[dict[str, PushResult], list[PushOp]]:
+        """What needs no file (handed over before, or refused for that reason), and the ops that do."""
+        results: dict[str, PushResult] = {}
+        fresh: dict[str, PushOp] = {}
+        for op in batch.ops:
+            if op.entity is not EntityName.JOURNAL_ENTRY or batch.entity is not EntityName.JOURNAL_ENTRY:
+                raise ContractViolation(f"{self._ctx.connection}: only journal entries are taken, not {op.entity}")
+            earlier, in_batch = known.get(op.natural_key), fresh.get(op.natural_key)
+            seen = earlier.content_hash if earlier else digest(in_batch.content_hash) if in_batch else None
+            if seen == digest(op.content_hash):
+                results[op.delivery_id] = PushResult(op.delivery_id, "written", reason="already handed over")
+            elif seen is not None:
+                results[op.delivery_id] = PushResult(
+                    op.delivery_id,
+                    "rejected",
+                    reason=f"{op.natural_key}: already handed over with another content",
+                    field="key",
+                    hint="An issued entry is corrected by a reversal, never by another content under its key.",
+                )
+            else:
+                fresh[op.natural_key] = op
+        return results, list(fresh.values())
+
+    def _render(
+        self, book_format: BookFormat, ops: Sequence[PushOp], results: dict[str, PushResult]
+    ) -> list[tuple[PushOp, BookEntry]]:
+        terms = self._terms(book_format)
+        rendered: list[tuple[PushOp, BookEntry]] = []
+        for op in ops:
+            try:
+                rendered.append((op, terms.entry(op.payload, op.natural_key)))
+            except RecordRejected as error:
+                results[op.delivery_id] = PushResult(
+                    op.delivery_id, "rejected", reason=error.message, field=error.field, hint=error.hint
+                )
+        return rendered
+
+    def _hand_over(
+        self, book_format: BookFormat, batch: PushBatch, rendered: Sequence[tuple[PushOp, BookEntry]]
+    ) -> None:
+        ops = {id(entry): op for op, entry in rendered}
+        outputs: list[Output] = []
+        records: list[Record] = []
+        for file in book_format.files([entry for _, entry in rendered]):
+            for name, data in book_format.companions(file.entries):
+                outputs.append(_output(name, data))
+            data, pieces = self._written(book_format, file)
+            outputs.append(_output(file.name, data))
+            for entry, piece in zip(file.entries, pieces, strict=True):
+                op = ops[id(entry)]
+                facts = {"total": str(decimal_of(entry.cents))}
+                records.append(Record(op.natural_key, op.content_hash, piece, facts, len(outputs) - 1))
+        days = sorted(entry.posted_on for _, entry in rendered)
+        total = str(decimal_of(sum(entry.cents for _, entry in rendered)))
+        totals = {
+            "records": str(len(rendered)),
+            "amount": total,
+            "debit": total,
+            "credit": total,
+            "first_day": str(days[0]),
+            "last_day": str(days[-1]),
+            "profile": f"{book_format.profile.source}, {book_format.profile.state}",
+        }
+        handover = Handover(batch.id, batch.entity.value, records, outputs, totals, ("piece:{file}",))
+        receipt = self._ledger.hand_over(handover)
+        names = ", ".join(str(file["name"]) for file in receipt["files"])
+        self._ctx.logger.info("%s: %d entries handed over in %s", self._ctx.connection, len(rendered), names)
+
+    def _written(self, book_format: BookFormat, file: BookFile) -> tuple[bytes, list[str]]:
+        data, pieces, faults = written(book_format, file.entries)
+        if faults.count:
+            raise ContractViolation(
+                f"{self._ctx.connection}: {file.name} is wrong and was not handed over: {faults.found[0]}"
+                + (f" (and {faults.count - 1} more)" if faults.count > 1 else ""),
+                hint="This is a defect of Comptoir or of the profile: report it with the batch's entries.",
+            )
+        return data, pieces
+
+    # -- probe -------------------------------------------------------------------------------------------------
+
+    def probe(self, batch: PushBatch) -> Sequence[Probe]:
+        """Present: the entry is in a committed batch, this one or an earlier one, with this content. Else absent.
+
+        Before it answers, an interrupted publication is finished: what has a receipt will be visible. `unknown` when
+        the same key was handed over with another content: a person decides.
+        """
+        with self._ledger.locked():
+            known = self._ledger.known(batch.entity.value, (op.natural_key for op in batch.ops))
+        probes = []
+        for op in batch.ops:
+            earlier = known.get(op.natural_key)
+            if earlier is None:
+                probes.append(Probe(op.delivery_id, "absent"))
+            else:
+                same = earlier.content_hash == digest(op.content_hash)
+                probes.append(Probe(op.delivery_id, "present" if same else "unknown"))
+        return probes
+
+    # -- acknowledgements --------------------------------------------------------------------------------------
+
+    def acknowledgements(self) -> Iterator[tuple[str, Sequence[Acknowledgement]]]:
+        """Files that were imported and renamed to `.BAK`, then import reports, oldest first."""
+        with storage_errors(self._ctx.base_dir, self._ctx.connection, self._program):
+            taken = [p for p in self._files() if p.suffix.upper() == _TAKEN]
+        for path in taken:
+            acks = self._imported(path)
+            if acks is not None:
+                yield f"{_FOLDER}/{path.name}", acks
+        for report in self._reports.waiting():
+            yield report.name, [ack for _, ack in self._words(report)]
+
+    def acknowledged(self, report: str) -> None:
+        """Files a report, or a `.BAK`, away under `ack/done/`; refused entries may be handed over again, corrected."""
+        folder, _, name = report.rpartition("/")
+        with self._ledger.locked():
+            if folder == _FOLDER:
+                path = self._folder / _FOLDER / name
+                if Path(name).name == name and path.is_file() and self._imported(path) is not None:
+                    self._reports.file_away(path, "done", _sha256(path))
+                return
+            read = self._reports.again(report)
+            if read is None:
+                return
+            for batch, ack in self._words(read):
+                if ack.outcome == "rejected":
+                    self._ledger.release(ack.entity.value, ack.natural_key, batch)
+            self._reports.done(read)
+
+    def _imported(self, path: Path) -> list[Acknowledgement] | None:
+        """The entries of a file that was taken; None when it is none of ours, or was changed since."""
+        with storage_errors(self._ctx.base_dir, self._ctx.connection, self._program):
+            sha256 = _sha256(path)
+        receipt = self._ledger.of_file(sha256)
+        if receipt is None:
+            self._ctx.logger.warning(
+                "%s: %s holds none of our files; it stays where it is", self._ctx.connection, path.name
+            )
+            return None
+        (number,) = [n for n, file in enumerate(receipt["files"]) if file["sha256"] == sha256][:1]
+        entity = EntityName(receipt["entity"])
+        return [
+            Acknowledgement(entity, str(record["key"]), "accepted")
+            for record in receipt["records"]
+            if record.get("file", len(receipt["files"]) - 1) == number
+        ]
+
+    def _words(self, report: Report) -> list[tuple[str, Acknowledgement]]:
+        """Batch and acknowledgement of each entry of ours that an import report names; others are passed over."""
+        by_space: dict[str, dict[str, ImportRow]] = {}
+        for row in report.rows:
+            file = row.file.replace("\\", "/").rpartition("/")[2]
+            by_space.setdefault(f"piece:{_FOLDER}/{file}", {})[row.name] = row
+        said: list[tuple[str, Acknowledgement]] = []
+        for space, rows in by_space.items():
+            for name, found in self._ledger.named(space, rows).items():
+                row, entity, key = rows[name], EntityName(found.entity), str(found.record["key"])
+                outcome: Any = "accepted" if row.accepted else "rejected"
+                reason = None if row.accepted else row.reason or "refused"
+                said.append((found.batch, Acknowledgement(entity, key, outcome, reason=reason)))
+        return said
+
+
+def _output(name: str, data: bytes) -> Output:
+    stem, _, suffix = name.rpartition(".")
+    return Output(_FOLDER, stem, f".{suffix}", data, plain=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,146 @@
+"""Writer profiles: what one product reads, as data, with the import that somebody has seen it take.
+
+A profile is a TOML file: a connector ships some below `profiles/`, and a merchant may keep one of his own beside
+`comptoir.toml`. It names the file format, the charset, the lengths, and what of it nobody has confirmed yet
+(`unconfirmed`). `[witnessed]` is filled in after a trial import into a copied folder; without it the profile says
+"never imported".
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+import tomllib
+from datetime import date
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from comptoir.errors import ConfigError
+
+__all__ = ["Limits", "Witness", "WriterProfile", "load_profile", "shipped_profiles"]
+
+_T = TypeVar("_T", bound=BaseModel)
+#: What accounting programs on French desktops read; utf-8 for the FEC layout only.
+CHARSETS = ("ascii", "cp850", "cp1252", "iso8859-15", "mac-roman", "utf-8")
+_LARGEST = 200_000
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Witness(_Closed):
+    """An import that a person has seen succeed: into which product and version, and when."""
+
+    product: str = Field(min_length=1)
+    version: str = Field(min_length=1)
+    imported_on: date
+    note: str = ""
+
+
+class Limits(_Closed):
+    """How many characters a field may have. Codes that are longer are refused or aliased, labels shortened; both are
+    reported."""
+
+    journal: int = Field(ge=1, le=100)
+    account: int = Field(ge=3, le=100)
+    third_party: int = Field(ge=1, le=100)
+    piece: int = Field(ge=4, le=100)
+    label: int = Field(ge=8, le=250)
+    account_label: int = Field(default=35, ge=8, le=250)
+    reference: int = Field(default=17, ge=4, le=100)
+    section: int = Field(default=13, ge=1, le=100)
+
+
+class WriterProfile(_Closed):
+    """What one product reads. `options` are those of the format; `payments` the product's codes of means of payment."""
+
+    format: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    product: str = Field(min_length=1)
+    file: str = Field(pattern=r"^[A-Za-z0-9_-]{1,40}\.[A-Za-z0-9]{1,4}$")
+    charset: str
+    text: Literal["capitals", "plain"] = "capitals"
+    limits: Limits
+    payments: dict[str, str] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict)
+    witnessed: Witness | None = None
+    unconfirmed: tuple[str, ...] = ()
+    source: str = ""
+
+    @field_validator("charset")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        try:
+            name = codecs.lookup(value).name
+        except LookupError:
+            name = ""
+        if name not in CHARSETS:
+            raise ValueError(f"unknown or unsuitable charset {value!r}; allowed: {', '.join(CHARSETS)}")
+        return name
+
+    @property
+    def state(self) -> str:
+        """ "never imported", or the product, version and day of the import that was seen."""
+        seen = self.witnessed
+        return f"imported into {seen.product} {seen.version} on {seen.imported_on}" if seen else "never imported"
+
+    def parsed(self, model: type[_T]) -> _T:
+        """The format's own options; ConfigError with profile and key when one is unknown or wrong."""
+        return _validated(model, self.options, f"{self.source}: options.")
+
+
+def shipped_profiles(package: str) -> list[str]:
+    """Names of the profiles that a connector package brings."""
+    folder = resources.files(package).joinpath("profiles")
+    return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
+
+
+def load_profile(package: str, name: str, base_dir: Path) -> WriterProfile:
+    """The profile `name` of a package, or the merchant's own file when the name ends in `.toml` (relative to
+    `base_dir`); ConfigError with file and key when it is missing or wrong."""
+    if name.endswith(".toml"):
+        text, source = _own(base_dir / name, name), name
+    else:
+        known = shipped_profiles(package)
+        if name not in known:
+            raise ConfigError(
+                f"there is no profile {name!r}; allowed: {', '.join(known)}, or a file of your own (NAME.toml)",
+                code="profile",
+            )
+        text = resources.files(package).joinpath("profiles", f"{name}.toml").read_text(encoding="utf-8")
+        source = f"profile {name}"
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source}: {error}", code="profile") from None
+    return _validated(WriterProfile, {**data, "source": source}, f"{source}: ")
+
+
+def _own(path: Path, name: str) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST + 1)
+        if len(data) > _LARGEST:
+            raise ConfigError(f"{name}: more than {_LARGEST} bytes, so it is no profile", code="profile")
+        return data.decode("utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"the profile {name} cannot be read: {error.strerror}",
+            hint="It stands relative to comptoir.toml; copy one of the connector's profiles to begin with.",
+            code="profile",
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{name} is not UTF-8 text", code="profile") from None
+
+
+def _validated(model: type[_T], data: dict[str, Any], prefix: str) -> _T:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        words = re.sub(r"^Value error, ", "", first["msg"])
+        raise ConfigError(f"{prefix}{key}: {words}", code="profile") from None
