@@ -220,8 +220,9 @@ class Purchases(_Settings):
 
     journal: JournalCode = "AC"
     journal_label: str = "Achats"
-    supplier_account: Account = "401000"
-    suppliers: dict[str, Account] = Field(default_factory=dict, description="Supplier's code -> its own account")
+    suppliers: dict[str, Account] = Field(
+        default_factory=dict, description="Supplier's code -> its account; 401 and the code when left out"
+    )
     discount_account: Account = "765000"
     costs: dict[str, Account]
 

@@ -43,6 +43,7 @@ __all__ = [
     "Till",
     "VatAccounts",
     "default_customer_account",
+    "default_supplier_account",
 ]
 
 _Rule = TypeVar("_Rule", SalesRule, PaymentRule)
@@ -54,6 +55,11 @@ def default_customer_account(connection: str) -> str:
     themselves.
     """
     return "411" + _short(connection, 7)
+
+
+def default_supplier_account(code: str) -> str:
+    """401 and at most seven characters of the supplier's code, like `default_customer_account`."""
+    return "401" + _short(code, 7)
 
 
 def _short(name: str, length: int) -> str:

@@ -29,6 +29,7 @@ class PayoutLineKind(enum.StrEnum):
     LOAN = "loan"
     LOAN_REPAYMENT = "loan_repayment"
     ADJUSTMENT = "adjustment"
+    EXCHANGE = "exchange"
     TAX_COLLECTED = "tax_collected"
     TAX_WITHHELD = "tax_withheld"
 
