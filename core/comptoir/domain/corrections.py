@@ -1,22 +1,30 @@
-"""Corrections of posted entries: a reversal and a new version, never an edit (sales-accounting §0.7)."""
+"""Corrections of posted entries: a reversal and a new version, or the difference, never an edit.
+
+What is posted of a document is its versions that were not reversed, and the differences posted on top of them
+(sales-accounting §0.7).
+"""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 
-from comptoir.model.accounting import EntryKind, JournalEntry, Side
+from comptoir.model.accounting import EntryKind, JournalEntry, JournalLine, Side
 
-__all__ = ["base_key", "correct_entries", "same_substance"]
+__all__ = ["Redone", "base_key", "correct_entries", "difference_entries", "rewrite_entries", "same_substance"]
 
-_VERSION = re.compile(r"^(?P<base>.+?)(?:/(?P<mark>v|rev)(?P<number>[0-9]+))?$")
+_VERSION = re.compile(r"^(?P<base>.+?)(?:/(?P<mark>v|rev|dif)(?P<number>[0-9]+))?$")
+_ZERO = Decimal(0)
 
 
 def base_key(key: str) -> str:
-    """The key of the document's entry, without the mark of a version (`/v2`) or a reversal (`/rev1`)."""
+    """The key of the document's entry, without the mark of a version (`/v2`), a reversal (`/rev1`) or a difference
+    (`/dif1`).
+    """
     match = _VERSION.match(key)
     return match.group("base") if match else key
 
@@ -31,19 +39,94 @@ def correct_entries(
     its reversal. Reversals and new versions are dated `posted_on`: the period of the original may be closed. `posted`
     is everything that was issued for these documents. Applying the result and asking again gives nothing.
     """
-    live, versions = _live(posted)
+    states = _states(posted)
     targets = {entry.key: entry for entry in wanted}
     added: list[JournalEntry] = []
-    for key in [*targets, *(k for k in live if k not in targets)]:
-        now, then = targets.get(key), live.get(key)
-        if now is not None and then is not None and same_substance(now, then):
+    for key in [*targets, *(k for k, state in states.items() if state.live and k not in targets)]:
+        now, then = targets.get(key), states.get(key, _State())
+        if _stands(then, now):
             continue
-        version = versions.get(key, 0)
-        if then is not None:
-            added.append(_reversal(then, key, version, posted_on))
+        for number, entry in enumerate(then.live):
+            added.append(_reversal(entry, key, then.reversals + number + 1, posted_on))
         if now is not None:
-            added.append(_version(now, version + 1, posted_on))
+            added.append(_version(now, then.versions + 1, posted_on))
     return added
+
+
+def difference_entries(
+    posted: Sequence[JournalEntry], wanted: Sequence[JournalEntry], *, posted_on: date
+) -> list[JournalEntry]:
+    """Like `correct_entries`, with one entry of the differences for each document: `.../dif<n>`.
+
+    For books that keep what they imported: only what differs goes out, under a piece of its own (`...E<n>`). What was
+    never posted goes out as it is. A document that changed its journal is reversed and posted anew. Account totals
+    end as if the wanted entries had been posted in the first place.
+    """
+    states = _states(posted)
+    targets = {entry.key: entry for entry in wanted}
+    added: list[JournalEntry] = []
+    for key in [*targets, *(k for k, state in states.items() if state.live and k not in targets)]:
+        now, then = targets.get(key), states.get(key, _State())
+        if _stands(then, now):
+            continue
+        moved = any(now is not None and entry.journal != now.journal for entry in then.live)
+        if not then.live or moved:
+            of_document = [] if now is None else [now]
+            of_key = [entry for entry in posted if base_key(entry.key) == key]
+            added += correct_entries(of_key, of_document, posted_on=posted_on)
+            continue
+        difference = _difference(then, now, key, posted_on)
+        if difference is not None:
+            added.append(difference)
+    return added
+
+
+@dataclass(frozen=True, slots=True)
+class Redone:
+    """A withdrawn batch written again: what to write, and what it no longer has or has changed, by piece."""
+
+    entries: tuple[JournalEntry, ...]
+    changed: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    #: Keys of posted entries that the withdrawn batch held and that the books must not hold any more.
+    withdrawn: tuple[str, ...] = field(default=(), repr=False)
+
+
+def rewrite_entries(batch: Sequence[JournalEntry], wanted: Sequence[JournalEntry]) -> Redone:
+    """A batch that was withdrawn from the books, written again with the same pieces.
+
+    `batch` is what it held, `wanted` what its documents call for now. Each document keeps the piece, the key and the
+    day that its first entry in the batch had, so that invoices and letters that cite a piece stay right; reversals
+    and later versions in the batch disappear into the one entry that is right. New documents have their own pieces.
+    """
+    first: dict[str, JournalEntry] = {}
+    for entry in batch:
+        key = base_key(entry.key)
+        if entry.reverses is None and entry.kind is not EntryKind.DIFFERENCE:
+            first.setdefault(key, entry)
+    written: list[JournalEntry] = []
+    changed: list[str] = []
+    added: list[str] = []
+    live = _states(batch)
+    for entry in wanted:
+        then = first.pop(entry.key, None)
+        if then is None:
+            added.append(entry.piece)
+            written.append(entry)
+            continue
+        if not _stands(live[entry.key], entry):
+            changed.append(then.piece)
+        written.append(
+            entry.model_copy(update={"piece": then.piece, "posted_on": then.posted_on, "document_on": then.document_on})
+        )
+    return Redone(
+        tuple(sorted(written, key=lambda entry: (entry.posted_on, entry.key))),
+        tuple(changed),
+        tuple(added),
+        tuple(entry.piece for entry in first.values()),
+        tuple(entry.key for entry in batch),
+    )
 
 
 def same_substance(one: JournalEntry, other: JournalEntry) -> bool:
@@ -52,33 +135,103 @@ def same_substance(one: JournalEntry, other: JournalEntry) -> bool:
 
 
 def _amounts(entry: JournalEntry) -> Counter[tuple[str, str | None, Side, Decimal]]:
-    return Counter((x.account, x.third_party, x.side, x.amount.normalize()) for x in entry.lines)
+    """Amounts by account, third party and side; several lines of one account are one."""
+    sums: dict[tuple[str, str | None, Side], Decimal] = {}
+    for x in entry.lines:
+        key = (x.account, x.third_party, x.side)
+        sums[key] = sums.get(key, _ZERO) + x.amount
+    return Counter((*key, amount.normalize()) for key, amount in sums.items())
 
 
-def _live(posted: Sequence[JournalEntry]) -> tuple[dict[str, JournalEntry], dict[str, int]]:
-    """Per document: the posted version that was not reversed, and the highest version number."""
-    reversed_keys = {entry.reverses for entry in posted if entry.reverses is not None}
-    live: dict[str, JournalEntry] = {}
-    versions: dict[str, int] = {}
-    for entry in posted:
+@dataclass(slots=True)
+class _State:
+    """What is posted of one document: entries that were not reversed, and the highest numbers used so far."""
+
+    live: list[JournalEntry] = field(default_factory=list)
+    versions: int = 0
+    reversals: int = 0
+    differences: int = 0
+
+
+def _states(posted: Iterable[JournalEntry]) -> dict[str, _State]:
+    entries = list(posted)
+    reversed_keys = {entry.reverses for entry in entries if entry.reverses is not None}
+    states: dict[str, _State] = {}
+    for entry in entries:
         match = _VERSION.match(entry.key)
-        if match is None or entry.reverses is not None:
+        if match is None:
             continue
-        base = match.group("base")
-        versions[base] = max(versions.get(base, 0), int(match.group("number") or 1))
+        state = states.setdefault(match.group("base"), _State())
+        number = int(match.group("number") or 1)
+        if entry.reverses is not None:
+            state.reversals = max(state.reversals, number)
+            continue
+        if match.group("mark") == "dif":
+            state.differences = max(state.differences, number)
+        else:
+            state.versions = max(state.versions, number)
         if entry.key not in reversed_keys:
-            live[base] = entry
-    return live, versions
+            state.live.append(entry)
+    return states
 
 
-def _reversal(entry: JournalEntry, key: str, version: int, posted_on: date) -> JournalEntry:
+def _stands(then: _State, now: JournalEntry | None) -> bool:
+    """What is posted already says what is wanted."""
+    if now is None or not then.live:
+        return now is None and not _net(then.live)
+    if len(then.live) == 1:
+        return same_substance(then.live[0], now)
+    return all(e.journal == now.journal for e in then.live) and _net(then.live) == _net([now])
+
+
+def _net(entries: Iterable[JournalEntry]) -> dict[tuple[str, str | None], Decimal]:
+    sums: dict[tuple[str, str | None], Decimal] = {}
+    for entry in entries:
+        for line in entry.lines:
+            key = (line.account, line.third_party)
+            amount = line.amount if line.side is Side.DEBIT else -line.amount
+            sums[key] = sums.get(key, _ZERO) + amount
+    return {key: amount for key, amount in sums.items() if amount}
+
+
+def _difference(then: _State, now: JournalEntry | None, key: str, posted_on: date) -> JournalEntry | None:
+    """One entry of what differs; None where only the sides of an account differ and its balance does not."""
+    before, after = _net(then.live), _net([] if now is None else [now])
+    example = now or then.live[0]
+    number = then.differences + 1
+    label = f"Difference {example.label}"
+    known = {(line.account, line.third_party): line for entry in (*then.live, example) for line in entry.lines}
+    lines: list[JournalLine] = []
+    for where, line in known.items():
+        amount = after.get(where, _ZERO) - before.get(where, _ZERO)
+        if amount:
+            side = Side.DEBIT if amount > 0 else Side.CREDIT
+            lines.append(line.model_copy(update={"side": side, "amount": abs(amount), "label": label, "analytic": ()}))
+    if not lines:
+        return None
+    return example.model_copy(
+        update={
+            "key": f"{key}/dif{number}",
+            "kind": EntryKind.DIFFERENCE,
+            "piece": f"{then.live[0].piece}E{number}",
+            "posted_on": posted_on,
+            "document_on": then.live[0].document_on or then.live[0].posted_on,
+            "label": label,
+            "lines": tuple(lines),
+            "reverses": None,
+            "flags": (),
+        }
+    )
+
+
+def _reversal(entry: JournalEntry, key: str, number: int, posted_on: date) -> JournalEntry:
     swapped = {Side.DEBIT: Side.CREDIT, Side.CREDIT: Side.DEBIT}
     label = f"Extourne {entry.label}"
     return entry.model_copy(
         update={
-            "key": f"{key}/rev{version}",
+            "key": f"{key}/rev{number}",
             "kind": EntryKind.REVERSAL,
-            "piece": f"{entry.piece}X{version}",
+            "piece": f"{entry.piece}X{number}",
             "posted_on": posted_on,
             "label": label,
             "lines": tuple(

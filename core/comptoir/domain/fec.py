@@ -99,6 +99,7 @@ def _entry(entry: JournalEntry, number: int) -> str:
             hint="The exchange file is for books in euros.",
         )
     day = f"{entry.posted_on:%Y%m%d}"
+    piece_day = f"{entry.document_on or entry.posted_on:%Y%m%d}"
     rows = []
     for line in entry.lines:
         if not line.account[:3].isdigit() or len(line.account) < 3:
@@ -129,7 +130,7 @@ def _entry(entry: JournalEntry, number: int) -> str:
                 line.third_party or "",
                 line.third_party_label or "",
                 entry.piece or "NA",
-                day,
+                piece_day,
                 line.label,
                 amount if line.side is Side.DEBIT else "0,00",
                 amount if line.side is Side.CREDIT else "0,00",

@@ -56,7 +56,7 @@ def gift_card_entry(
         key=f"{channel.connection}/gift_card/{card.card_ref}/{card.kind}",
         kind=EntryKind.GIFT_CARD,
         journal=(accounts.gift_card_journal, accounts.label(accounts.gift_card_account)),
-        piece=f"{channel.piece_prefix}BC{card.card_ref}"[:40],
+        piece=f"{channel.piece_prefix}BC{card.card_ref}",
         posted_on=day,
         label=f"{word} {channel.label}",
         currency=card.currency,

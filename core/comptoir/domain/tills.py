@@ -55,10 +55,8 @@ class _Closing:
         found = [self.closing(), self.difference()]
         for movement in report.movements:
             cash, bank = (self.till.journal, self.till.journal_label), self.bank
-            out = [
-                Posting(self.till.transfer_account, movement.amount),
-                Posting(self.till.cash_account, -movement.amount),
-            ]
+            transfer, drawer = self.till.transfer_account, self.till.cash_account
+            out = [Posting(transfer, movement.amount), Posting(drawer, -movement.amount)]
             found.append(
                 self.entry(EntryKind.TRANSFER, f"movement/{movement.external_id}", movement.taken_on, out, cash, "V")
             )
