@@ -163,6 +163,10 @@ def _skew_words(ahead: float | None) -> str:
     return f"The shop's clock is {abs(round(ahead))} s {side} ours."
 
 
+def _texts(value: object) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else ()
+
+
 class WooCommerceClient:
     """Reads and batch writes of one shop. May be used by several threads at once."""
 
@@ -176,7 +180,8 @@ class WooCommerceClient:
         token = base64.b64encode(f"{key}:{secret}".encode()).decode()
         self._http = ctx.http.with_signing(
             basic_signer(token) if self.access.https else OAuthSigner(key, secret, clock=ctx.clock, random=ctx.random),
-            secrets=(key, secret, token),
+            # The webhooks' secret too: it is sent when a webhook is made, and a refusal may repeat it.
+            secrets=(key, secret, token, *_texts(ctx.credentials.extra.get("webhook_secret"))),
             timeout=config.timeout,
         )
 

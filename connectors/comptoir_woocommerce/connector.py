@@ -287,6 +287,8 @@ class WooCommerceConnector:
             if including is None:
                 including = self._client.get("/settings/tax/woocommerce_prices_include_tax")[0]["value"] == "yes"
         except AuthError as error:
+            # When the key is good for nothing else either, that is what is wrong.
+            self._client.get("/products", {"per_page": "1"})
             raise ConfigError(
                 f"{error.message} (asked for the currency and price basis of the catalogue)",
                 hint="Give the key's user the right to see WooCommerce's settings, or set `currency` and "

@@ -71,6 +71,10 @@ _HINTS = {
     "more than that it is invalid): merge the two, or correct the address.",
     "registration-error-email-exists": "The shop has an account with this e-mail address: link it.",
 }
+_OTHER_HINT = "The shop's own words say why: correct the record at its source, or the one in the shop."
+_ASTRAY_HINT = (
+    "It is a variation, or one of another product: read the items of this shop again (`comptoir run ROUTE --full`)."
+)
 _NO_SUCH_KEY = {"global_unique_id": "the shop keeps no GTIN (WooCommerce does since 9.2)"}
 _PROBED_AT_ONCE = 50
 
@@ -359,7 +363,7 @@ def _error(element: Row) -> tuple[str, str, str | None, str | None] | None:
     field = _FIELDS.get(code) or (next(iter(params), None) if isinstance(params, dict) else None)
     if (twin := _number(data.get("resource_id"))) is not None:
         words = f"{words} (it is that of {twin})"
-    return code, words or code, field, _HINTS.get(code)
+    return code, words or code, field, _HINTS.get(code, _OTHER_HINT)
 
 
 def _judged(change: Change, element: Row) -> ChangeResult:
@@ -368,7 +372,9 @@ def _judged(change: Change, element: Row) -> ChangeResult:
         # The same code is used for a variation that was sent to its product's endpoint: that one exists.
         if code in _GONE and "/variations/" not in words:
             return ChangeResult(change.external_id, "gone", reason=words)
-        return ChangeResult(change.external_id, "rejected", reason=words, field=field, hint=hint)
+        return ChangeResult(
+            change.external_id, "rejected", reason=words, field=field, hint=_ASTRAY_HINT if code in _GONE else hint
+        )
     said = {key: value for key, value in change.fields.items() if value is not None}
     found = {key: _shown(element, key, value) for key, value in said.items()}
     lacking = [key for key, value in found.items() if value is _NOTHING]

@@ -10,6 +10,7 @@ import logging
 import pickle
 import traceback
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
@@ -341,3 +342,17 @@ def test_the_http_client_is_not_shared_between_connections() -> None:
     plain: HttpClient = ctx.http
     plain.get_json("http://elsewhere.test/")
     assert "oauth" in transport.sent[0].url and "oauth" not in transport.sent[1].url
+
+
+def test_a_refusal_that_repeats_a_webhooks_secret_does_not_show_it() -> None:
+    secret = "webhook-secret-0123456789"
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        heard = (request.body or b"").decode()
+        return HttpResponse(400, {"content-type": "application/json"}, json.dumps({"message": heard}).encode())
+
+    ctx = context(ScriptedTransport(answer))
+    ctx = replace(ctx, credentials=replace(ctx.credentials, extra={"webhook_secret": secret}))
+    with pytest.raises(RecordRejected) as caught:
+        WooCommerceClient(WooCommerceConfig(), ctx).post("/webhooks", {"topic": "order.created", "secret": secret})
+    assert "order.created" in caught.value.message and secret not in caught.value.message

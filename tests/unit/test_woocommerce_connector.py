@@ -288,6 +288,14 @@ def test_currency_and_price_basis_are_asked_for_or_set_never_assumed() -> None:
     assert not any("settings" in e.path or "currencies" in e.path for e in shop.log)
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_key_that_is_good_for_nothing_is_not_a_missing_setting(status: int) -> None:
+    shop, clock = shop_with(0)
+    shop.faults.fail_next(50, "status", status=status)
+    with pytest.raises(AuthError):
+        pull(sandboxed(shop, clock), ITEM)
+
+
 def test_what_has_no_list_is_refused() -> None:
     shop, clock = shop_with(0)
     with pytest.raises(ContractViolation):

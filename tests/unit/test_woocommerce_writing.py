@@ -237,6 +237,7 @@ def test_a_variations_stock_and_price_go_through_its_product(version: str) -> No
     (astray,) = written(connector, STOCK, stock(22, 9))
     assert (astray.outcome, shop.products[22].stock) == ("rejected", 7)
     assert "/products/<product_id>/variations/<id>" in str(astray.reason), "the shop's words; it does exist"
+    assert "read the items of this shop again" in str(astray.hint)
 
 
 @pytest.mark.failure_mode(44)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from comptoir.sdk import HttpRequest, HttpResponse, OutcomeUnknown, TransientError, Transport
@@ -39,6 +39,7 @@ __all__ = [
 Fault = Callable[[HttpRequest, Callable[[], HttpResponse]], HttpResponse]
 
 _JSON = {"content-type": "application/json"}
+_USUAL = frozenset(("accept", "content-type", "user-agent"))
 _PAGE = b"<!doctype html><html><title>Maintenance</title><body>Back soon.</body></html>"
 
 
@@ -69,14 +70,19 @@ def redirect(location: str) -> Fault:
     return lambda request, carry_out: HttpResponse(302, {"location": location}, b"")
 
 
-def echo(request: HttpRequest, carry_out: Callable[[], HttpResponse]) -> HttpResponse:
-    """A refusal that repeats everything it was sent, as careless servers do."""
-    heard = {
-        "url": request.url,
-        "headers": dict(request.headers),
-        "body": (request.body or b"").decode("utf-8", "replace"),
-    }
-    return HttpResponse(400, _JSON, json.dumps({"message": f"bad request: {json.dumps(heard)}"}).encode())
+def echo(part: Literal["url", "headers", "body"], code: int = 400) -> Fault:
+    """A refusal that repeats a part of what it was sent, as careless servers do."""
+
+    def fault(request: HttpRequest, carry_out: Callable[[], HttpResponse]) -> HttpResponse:
+        own = {name: value for name, value in request.headers.items() if name.lower() not in _USUAL}
+        heard = {
+            "url": request.url,
+            "headers": json.dumps(own),
+            "body": (request.body or b"").decode("utf-8", "replace"),
+        }
+        return HttpResponse(code, _JSON, json.dumps({"message": f"bad request: {heard[part]}"}).encode())
+
+    return fault
 
 
 def connection_refused(request: HttpRequest, carry_out: Callable[[], HttpResponse]) -> HttpResponse:

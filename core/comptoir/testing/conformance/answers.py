@@ -244,7 +244,7 @@ def _empty(bench: Bench, subject: Subject) -> None:
 @rule(
     "K58",
     "strange-json",
-    says="Well-formed JSON of another shape is never taken for success: a read raises, a write is unknown or rejected.",
+    says="Well-formed JSON of another shape is never taken for success: a read raises, a write is unknown.",
     do="Look at what came before using it: a list where a list was asked for, rows with ids, an answer that names what "
     "was sent.",
     of=over_http(operations),
@@ -256,7 +256,22 @@ def _strange_json(bench: Bench, subject: Subject) -> None:
         if _is_write(subject):
             _strange_write(bench, subject, json_instead(value), name)
             continue
+        if subject.operation == "probe":
+            _strange_probe(bench, subject, json_instead(value), name)
+            continue
         error = _failing(bench, subject, json_instead(value), name)
+        _is(error, ContractViolation, TransientError, ConfigError, RecordRejected, name=name, wrong=(AuthError,))
+
+
+def _strange_probe(bench: Bench, subject: Subject, fault: Fault, name: str) -> None:
+    """A probe may say that it does not know; then a person decides."""
+    batch = bench.batch(subject.entity, bench.record(subject.entity))
+    found: set[str] = set()
+    bench.hostile.plan(fault)
+    error = bench.error_of(lambda: found.update(probe.found for probe in bench.probe(batch).values()))
+    bench.hostile.clear()
+    demand(found <= {"unknown"}, f"{name}: the probe says {', '.join(sorted(found))}, and nobody knows")
+    if error is not None:
         _is(error, ContractViolation, TransientError, ConfigError, RecordRejected, name=name, wrong=(AuthError,))
 
 

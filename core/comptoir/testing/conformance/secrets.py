@@ -46,7 +46,8 @@ def _everything(error: BaseException) -> str:
 def _no_secret(bench: Bench, subject: Subject) -> None:
     given = bench.kit.credentials()
     sent = [given.password, given.login, *bench.kit.secrets()]
-    for fault in (echo, status(401, body={"message": f"bad {sent}"}), html_page(), lost_before):
+    bad = status(401, body={"message": f"bad {sent}"})
+    for fault in (echo("url"), echo("headers"), echo("body", 401), bad, html_page(), lost_before):
         work = bench.operation(subject)
         bench.hostile.plan(fault)
         said: list[object] = []
@@ -93,7 +94,7 @@ def _no_secret_in_repr(bench: Bench, subject: Subject) -> None:
 )
 def _webhook_secret(bench: Bench, subject: Subject) -> None:
     entities = [found.entity for found in with_webhooks(type(bench.kit))]
-    for fault in (echo, lost_before):
+    for fault in (echo("body"), echo("body", 403), lost_before):
         connector = bench.connector()
         assert isinstance(connector, ReceivesWebhooks)
         bench.hostile.clear()
