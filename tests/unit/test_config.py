@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from comptoir.app.bootstrap import check_installation
 from comptoir.app.config import load
 from comptoir.app.init import EXAMPLE, write_example
-from comptoir.app.toml_lines import key_lines
+from comptoir.sdk.toml_lines import key_lines
 from comptoir.errors import ComptoirError, ConfigError
 from comptoir.model.refs import EntityName
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
+from comptoir.sdk.declared import connector_of
 from comptoir.sdk.manifest import Manifest
 
 __all__ = ["get_provider_info", "installed_manifests"]
@@ -25,7 +26,7 @@ def installed_manifests() -> Iterator[Manifest]:
     """The manifest of every installed connector that can be imported; the log names those that cannot."""
     for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
         try:
-            manifest = entry.load().manifest
+            manifest: Any = connector_of(entry.load()).manifest
         # Somebody else's code: whatever it raises, the other connectors and Airflow itself go on.
         except Exception as error:  # noqa: BLE001
             log.warning(

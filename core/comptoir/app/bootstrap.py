@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from comptoir.app.booking import check_booking
 from comptoir.app.config import ConfigFile, ConnectionSettings, RouteSettings, Settings, load_with_file
-from comptoir.app.connectors import load_connector
+from comptoir.app.connectors import load_connector, own_mappings
 from comptoir.app.credentials import EnvSecrets
 from comptoir.app.stage import check_database, check_writing, stage_of
 from comptoir.app.system import SystemClock, SystemIds, SystemRandom, SystemTransport, ThreadTasks
@@ -98,8 +98,10 @@ def check_installation(config: Path) -> Installation:
     configs: dict[str, Any] = {}
     for name, connection in settings.connections.items():
         try:
-            classes[name] = load_connector(connection.connector)
+            classes[name] = load_connector(connection.connector, settings.path.parent)
         except ConfigError as error:
+            if error.code == "declared":  # it names its own file and line
+                raise
             raise file.error(("connections", name, "connector"), error.message, error.hint) from None
         configs[name] = _connector_config(file, name, classes[name], connection.own)
     manifests = {name: cls.manifest for name, cls in classes.items()}
@@ -369,10 +371,7 @@ def company_of(installation: Installation) -> Company:
 
 def mapping_folders(installation: Installation) -> list[Path]:
     """Where mappings are looked for: the merchant's, the repository's, then the connectors' own packages."""
-    from importlib import resources
-
-    packages = {cls.__module__.split(".")[0] for cls in installation.classes.values()}
-    own = [Path(str(resources.files(package) / "mappings")) for package in sorted(packages)]
+    own = sorted({own_mappings(cls) for cls in installation.classes.values()})
     return [installation.base_dir / "mappings", mappings_dir(), *own]
 
 

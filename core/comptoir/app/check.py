@@ -18,6 +18,7 @@ from comptoir.app.bootstrap import (
     system_ports,
 )
 from comptoir.app.connections import resume_checked
+from comptoir.app.handover import check_expiry
 from comptoir.app.webhooks import check_secret
 from comptoir.engine.hub import BROUGHT_ALONG
 from comptoir.errors import ComptoirError, ConfigError
@@ -42,6 +43,7 @@ def check_connections(config: Path, only: str | None = None) -> Mapping[str, Seq
                 report = connector_of(installation, name, company_of(installation), ports).check()
                 found[name] = [
                     *report.items,
+                    *check_expiry(name, ports.secrets.get(name), ports.clock.now().date()),
                     *check_secret(installation.settings, name, installation.classes[name].manifest, ports.secrets),
                 ]
             except ComptoirError as error:
@@ -61,7 +63,8 @@ def _mappings(installation: Installation) -> list[CheckItem]:
     wanted = set()
     for route in installation.settings.routes.values():
         for entity in (route.entity, *BROUGHT_ALONG.get(route.entity, ())):
-            wanted |= {(installation.classes[s].manifest.key, entity.value, "in") for s in route.sources if s != "hub"}
+            sources = [installation.classes[s].manifest for s in route.sources if s != "hub"]
+            wanted |= {(m.key, entity.value, "in") for m in sources if entity in m.entities}
             wanted |= {(installation.classes[t].manifest.key, entity.value, "out") for t in route.targets}
     for platform, entity_name, direction in sorted(wanted):
         name = f"{platform}.{entity_name}.{direction}"

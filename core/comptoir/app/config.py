@@ -27,10 +27,10 @@ from pydantic import (
     field_validator,
 )
 
-from comptoir.app.toml_lines import key_lines
 from comptoir.errors import ConfigError
 from comptoir.model.base import Country, Currency
 from comptoir.model.refs import EntityName
+from comptoir.sdk.toml_lines import key_lines
 
 __all__ = [
     "CompanySettings",

@@ -32,9 +32,13 @@ CONTEXT: dict[str, Any] = {
 
 
 def folders(config: Path) -> list[Path]:
-    """The merchant's mappings when there is a configuration, then Comptoir's."""
-    merchant = config.resolve().parent / "mappings"
-    return [merchant, mappings_dir()] if config.is_file() and merchant.is_dir() else [mappings_dir()]
+    """The merchant's mappings when there is a configuration, then Comptoir's, then those that connectors bring."""
+    from comptoir.app.connectors import known
+
+    base = config.resolve().parent if config.is_file() else None
+    merchant = [base / "mappings"] if base is not None and (base / "mappings").is_dir() else []
+    own = sorted({place for one in known(base).values() if (place := one.mappings) is not None})
+    return [*merchant, mappings_dir(), *own]
 
 
 def check_all(config: Path) -> list[dict[str, Any]]:
@@ -70,7 +74,7 @@ def preview(config: Path, name: str, *, file: Path | None, record: str | None, s
     if source:
         return mapping.source_code
     parent: Any = None
-    context = {**CONTEXT, **_defaults(name)}
+    context = {**CONTEXT, **_defaults(config, name)}
     if record is not None:
         raw, parent, context = _stored(config, name, record)
     elif file is not None:
@@ -248,7 +252,7 @@ def _compare(config: Path, name: str, given: Path, expected: Path) -> str | None
     wanted = orjson.loads(expected.read_bytes())
     try:
         mapping = _load(config, name)
-        result = run_mapping(mapping, data, {**CONTEXT, **_defaults(name), **extra}, parent)
+        result = run_mapping(mapping, data, {**CONTEXT, **_defaults(config, name), **extra}, parent)
     except MappingError as error:
         result = {"error": {"field": error.field, "code": error.code}}
     except ComptoirError as error:
@@ -256,14 +260,15 @@ def _compare(config: Path, name: str, given: Path, expected: Path) -> str | None
     return _difference(orjson.loads(orjson.dumps(result)), wanted)
 
 
-def _defaults(name: str) -> dict[str, Any]:
+def _defaults(config: Path, name: str) -> dict[str, Any]:
     """The connector's own default settings, which a mapping may ask for by `context: config.x`."""
-    from comptoir.app.connectors import available, load_connector
+    from comptoir.app.connectors import known, load_connector
 
+    base = config.resolve().parent if config.is_file() else None
     key = name.split(".")[0]
-    if key not in available():
+    if key not in known(base):
         return {}
-    fields = load_connector(key).config_model.model_fields
+    fields = load_connector(key, base).config_model.model_fields
     return {f"config.{n}": f.get_default(call_default_factory=True) for n, f in fields.items() if not f.is_required()}
 
 

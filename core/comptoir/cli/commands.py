@@ -10,6 +10,7 @@ import typer
 
 from comptoir.cli.connections import connection_app
 from comptoir.cli.gateway import gateway, webhooks
+from comptoir.cli.integrator import bundle_app, handover, promote
 from comptoir.cli.links import match_app, plan
 from comptoir.cli.mappings import map_app
 from comptoir.cli.output import print_json, say, table
@@ -34,6 +35,9 @@ app.add_typer(connection_app, name="connection")
 app.command("plan")(plan)
 app.command("simulate")(simulate)
 app.command("gateway")(gateway)
+app.command("promote")(promote)
+app.command("handover")(handover)
+app.add_typer(bundle_app, name="support-bundle")
 app.command("webhooks")(webhooks)
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(map_app, name="map")
@@ -118,12 +122,14 @@ def check(
 
 @app.command()
 def connectors(as_json: JsonFlag = False) -> None:
-    """List the installed connectors and what each can do."""
-    from comptoir.app.connectors import available, load_connector
+    """List the connectors, installed or described beside comptoir.toml, and what each can do."""
+    from comptoir.app.connectors import known, load_connector
 
-    found = [load_connector(key).manifest for key in available()]
+    base = STATE.config.resolve().parent if STATE.config.is_file() else None
+    origins = {key: one.origin for key, one in known(base).items()}
+    found = [load_connector(key, base).manifest for key in origins]
     if as_json:
-        print_json([m.model_dump(mode="json") for m in found])
+        print_json([{**m.model_dump(mode="json"), "origin": origins[m.key]} for m in found])
         return
     rows = [
         (
@@ -132,10 +138,11 @@ def connectors(as_json: JsonFlag = False) -> None:
             m.kind,
             ", ".join(e.value for e, c in m.entities.items() if c.pull) or "-",
             ", ".join(e.value for e, c in m.entities.items() if c.push) or "-",
+            origins[m.key],
         )
         for m in found
     ]
-    table(["key", "name", "kind", "reads", "writes"], rows)
+    table(["key", "name", "kind", "reads", "writes", "from"], rows)
 
 
 @app.command()

@@ -178,6 +178,11 @@ class Lander:
         fresh: list[_Fresh] = []
         for external_id, item, print_ in differing:
             made: Any
+            if item.fault is not None:
+                hint = "Correct it at its source: it is read again from there."
+                made = MappingError(item.fault, hint=hint, code="unreadable")
+                fresh.append(_Fresh(item, print_, known.get(external_id), made))
+                continue
             try:
                 made = mapping.to_model(item.payload, self._context, parent=item.parent)
             except MappingError as error:

@@ -45,7 +45,7 @@ def choose(capability: EntityCapability, measures: list[Measured]) -> Choice:
     if missed:
         return Choice("sweep", 0, f"not seen by the modified date: {', '.join(missed)}")
     lag = max((m.lag_seconds for m in measures), default=0.0)
-    if lag > declared - _MARGIN:
+    if measures and lag > declared - _MARGIN:
         wider = math.ceil(lag) + _MARGIN
         if wider > declared:
             return Choice("overlap", wider, f"dates lie up to {lag:.0f} s before the change")

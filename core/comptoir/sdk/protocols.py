@@ -104,13 +104,17 @@ class ConnectorContext:
 
 @dataclass(frozen=True, slots=True)
 class RawItem:
-    """One record as received. `parent` holds what a child needs of its parent (a refund of its order)."""
+    """One record as received. `parent` holds what a child needs of its parent (a refund of its order).
+
+    `fault` says why the record cannot be used as it was received (a row that is cut): it is set aside unmapped.
+    """
 
     entity: EntityName
     external_id: str
     payload: Mapping[str, Any]
     modified_at: datetime | None = None
     parent: Mapping[str, Any] | None = None
+    fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
