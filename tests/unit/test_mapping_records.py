@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from comptoir.app.mappings import CONTEXT as GOLDEN_CONTEXT
+from comptoir.app.mappings import test_golden as run_golden
 from comptoir.errors import MappingError
 from comptoir.mapping import Mapping, load_mapping
 from comptoir.mapping.mapping import validate
@@ -296,3 +297,9 @@ BUILDERS: list[Callable[[Any], Any]] = [Item.model_validate, Customer.model_vali
 def test_a_model_is_made_or_refused(build: Callable[[Any], Any], value: Any) -> None:
     with pytest.raises(ValueError):
         build(value)
+
+
+def test_every_golden_record_that_is_shipped_agrees(tmp_path: Path) -> None:
+    found = run_golden(tmp_path / "none.toml", None)
+    assert len(found) > 200
+    assert [(g["mapping"], g["case"], g["difference"]) for g in found if g["difference"]] == []

@@ -10,23 +10,24 @@ from comptoir.engine import measure as engine
 from comptoir.engine.hub import Hub, Link
 from comptoir.store.measures import CursorMeasures
 
-__all__ = ["cursors", "measure_cursors"]
+__all__ = ["cursors", "measure_cursors", "shown"]
 
 
 def cursors(config: Path, name: str) -> dict[str, Any]:
     """What a connection's cursors go by, with the measures behind it."""
     with open_hub(config) as hub:
-        return _shown(hub, hub.link(name))
+        return shown(hub, hub.link(name))
 
 
 def measure_cursors(config: Path, name: str) -> dict[str, Any]:
     """Measures anew on test objects at the remote, then as `cursors`."""
     with open_hub(config) as hub:
         engine.measure(hub, hub.link(name))
-        return _shown(hub, hub.link(name))
+        return shown(hub, hub.link(name))
 
 
-def _shown(hub: Hub, link: Link) -> dict[str, Any]:
+def shown(hub: Hub, link: Link) -> dict[str, Any]:
+    """How each entity of a link is read, and the measures."""
     with hub.database.transaction() as session:
         measures = CursorMeasures(session).of(link.name)
         entities = []

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from comptoir.app.bootstrap import open_hub
+from comptoir.app.scrub import NAMES_A_PERSON
 from comptoir.engine.counts import RunReport
 from comptoir.engine.hub import Hub
 from comptoir.engine.replay import raw_payload, replay, resolve
@@ -14,12 +15,6 @@ from comptoir.model.refs import EntityName
 from comptoir.store.sync import Parked, Quarantine
 
 __all__ = ["close", "list_open", "retry", "row", "show"]
-
-#: Keys of platform payloads whose values may name a person; everything below them is masked.
-_PERSONAL = (
-    "name", "email", "phone", "address", "billing", "shipping", "note", "company", "city", "postcode", "street",
-    "customer_ip", "user_agent", "vat", "key", "siret", "meta_data", "reason", "username", "avatar",
-)  # fmt: skip
 
 
 def list_open(config: Path) -> list[Parked]:
@@ -110,7 +105,7 @@ def _payload(hub: Hub, parked: Parked, personal: bool) -> Any:
 
 def _masked(value: Any, hide: bool = False) -> Any:
     if isinstance(value, dict):
-        return {k: _masked(v, hide or any(word in str(k).lower() for word in _PERSONAL)) for k, v in value.items()}
+        return {k: _masked(v, hide or any(word in str(k).lower() for word in NAMES_A_PERSON)) for k, v in value.items()}
     if isinstance(value, list):
         return [_masked(v, hide) for v in value]
     return "***" if hide and value not in ("", None) else value

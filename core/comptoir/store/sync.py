@@ -84,6 +84,13 @@ class Runs:
         """Outcomes: run_id, connection, entity, external_id, outcome, reason."""
         self._session.copy("outcome", "run_id, connection, entity, external_id, outcome, reason", rows)
 
+    def recent(self, limit: int) -> list[Row]:
+        """Route, state, start, end, counts and error of the newest runs."""
+        return self._session.rows(
+            "select route, state, started_at, ended_at, counts, error from run order by started_at desc limit %s",
+            (limit,),
+        )
+
     def last(self, route: str) -> Row | None:
         """Id, state, start, end and counts of the newest run of a route."""
         return self._session.row(
