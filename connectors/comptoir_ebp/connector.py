@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from comptoir.sdk import (
     Acknowledgement,
+    BatchFiles,
     CheckItem,
     CheckReport,
     ConnectorConfig,
@@ -115,6 +116,17 @@ class EbpConnector:
         if request.entity not in self.manifest.entities or not self.manifest.entities[request.entity].pull:
             raise ContractViolation(f"{self._ctx.connection}: EBP gives no {request.entity.value}")
         return self._exports.pages(request)
+
+    # -- batches -------------------------------------------------------------------------------------------
+
+    def batch(self, batch: str) -> BatchFiles | None:
+        """The files of a batch, and whether they were taken."""
+        return self._ledger.files_of(batch)
+
+    def withdraw(self, batch: str) -> Sequence[str]:
+        """Takes a batch back; the natural keys of its records."""
+        found = self._ledger.withdraw(batch)
+        return [] if found is None else found.keys
 
     # -- push ----------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from comptoir_ebp.config import EbpConfig
 from comptoir_ebp.documents import Builder, Document, Row, modelled_total
+from comptoir_ebp.functions import DOCUMENT_NUMBER_LENGTH
 from comptoir_ebp.text import as_date, as_decimal, cents, words
 
 __all__ = ["credit_note_sign", "refund_document"]
@@ -44,7 +45,8 @@ def refund_document(
         "Document - Date": f"{day:%d/%m/%Y}",
         "Document - Notes": build.text(f"Avoir sur commande {words(payload.get('order_document'))}", "note", 250),
     }
-    return Document(words(payload["number"]), customer, header, closed, freight, rate, total, build.remarks)
+    number = build.named("number", DOCUMENT_NUMBER_LENGTH)
+    return Document(number, customer, header, closed, freight, rate, total, build.remarks)
 
 
 def _spread(build: Builder, amount: Decimal, gross_by_rate: Mapping[str, str]) -> list[Row]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from comptoir.sdk import RecordRejected
 from comptoir_ebp.config import EbpConfig
+from comptoir_ebp.functions import CUSTOMER_CODE_LENGTH, alias_code
 from comptoir_ebp.text import Remarks, cell, words
 
 __all__ = ["CAPTIONS", "Card", "customer_card", "customer_file"]
@@ -66,6 +67,14 @@ def customer_card(payload: Mapping[str, Any], config: EbpConfig, *, record: str)
             code="missing_party",
             hint="Complete the customer in the shop. Orders of nameless buyers use default_customer of the "
             "EBP connection.",
+        )
+    if alias_code(code, CUSTOMER_CODE_LENGTH, config.charset) != code:
+        raise RecordRejected(
+            f"{record}: the code {code!r} is none that EBP can hold ({CUSTOMER_CODE_LENGTH} plain characters)",
+            record=record,
+            field="code",
+            code="bad_code",
+            hint="Give it its usual form in the `out` mapping: the function customer_card_code does.",
         )
     lines = [
         piece

@@ -22,7 +22,7 @@ from typing import Any
 
 from comptoir.sdk import RecordRejected
 from comptoir_ebp.config import EbpConfig
-from comptoir_ebp.functions import alias_code
+from comptoir_ebp.functions import CUSTOMER_CODE_LENGTH, DOCUMENT_NUMBER_LENGTH, alias_code
 from comptoir_ebp.text import Remarks, as_date, as_decimal, cell, cents, comma, words
 
 __all__ = [
@@ -156,6 +156,19 @@ class Builder:
 
     def amount(self, value: object, path: str) -> Decimal:
         return as_decimal(value, self.record, path)
+
+    def named(self, field: str, limit: int) -> str:
+        """A number or code of the mapping, by which EBP and we know a record: refused rather than changed here."""
+        found = words(self.payload.get(field))
+        if not found or alias_code(found, limit, self.config.charset) != found:
+            what = field.replace("_", " ")
+            raise self.refuse(
+                f"the {what} {found!r} is none that EBP can hold ({limit} plain characters)" if found else f"no {what}",
+                field,
+                "bad_code",
+                "Give it its usual form in the `out` mapping: the functions document_number and customer_code do.",
+            )
+        return found
 
     def code(self, code: str, where: str, limit: int) -> str:
         alias = alias_code(code, limit, self.config.charset)
@@ -371,7 +384,7 @@ class Builder:
             email = words(billing.get("email")) or words(self.payload.get("email"))
             cells[f"Document - Téléphone fixe {_B}"] = self.text(phone, "billing.phone", 20)
             cells[f"Document - E-mail {_B}"] = self.text(email, "billing.email", 100)
-            return words(self.payload.get("customer_code")), {"Document - Nom du client": name, **cells}
+            return self.named("customer_code", CUSTOMER_CODE_LENGTH), {"Document - Nom du client": name, **cells}
         if default is None:
             raise self.refuse(
                 f"{missing} is missing and EBP needs it",
@@ -423,7 +436,8 @@ def order_document(payload: Mapping[str, Any], config: EbpConfig, *, company_cur
         "Document - Code mode de règlement": build.payment_mode(),
         "Document - Notes": build.text(note, "note", 250),
     }
-    return Document(words(payload["number"]), customer, header, rows, freight, rate, total, build.remarks)
+    number = build.named("number", DOCUMENT_NUMBER_LENGTH)
+    return Document(number, customer, header, rows, freight, rate, total, build.remarks)
 
 
 def document_file(documents: Sequence[Document], config: EbpConfig, *, sign: int = 1) -> bytes:

@@ -2,7 +2,8 @@
 
 **A list of documents**, exported by the user or by EBP's command line, has the columns `Document - Numéro du document`
 and `Document - Référence`. A reference "Document importé n° X" says that our document X was taken and is now known
-under the number of the first column (gescom-interfaces §2.3). Other documents of the list are not ours and are passed over.
+under the number of the first column (gescom-interfaces §2.3). Other documents of the list are not ours and are passed
+over.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from comptoir.sdk.journal.reports import ImportRow, Report, ReportFolder
 from comptoir.sdk.manifest import Manifest
 from comptoir.sdk.protocols import (
     Acknowledgement,
+    BatchFiles,
     CheckItem,
     CheckReport,
     ConnectorConfig,
@@ -156,6 +157,17 @@ class JournalConnector:
         if not folder.is_dir():
             return []
         return sorted(p for p in folder.iterdir() if p.is_file() and not p.is_symlink() and p.name[0] not in ".~")
+
+    # -- batches -------------------------------------------------------------------------------------------
+
+    def batch(self, batch: str) -> BatchFiles | None:
+        """The files of a batch, and whether they were taken."""
+        return self._ledger.files_of(batch)
+
+    def withdraw(self, batch: str) -> Sequence[str]:
+        """Takes a batch back; the natural keys of its records."""
+        found = self._ledger.withdraw(batch)
+        return [] if found is None else found.keys
 
     # -- push --------------------------------------------------------------------------------------------------
 

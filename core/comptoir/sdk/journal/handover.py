@@ -35,6 +35,7 @@ import orjson
 from comptoir.errors import ContractViolation, OutcomeUnknown, StorageFull, TransientError
 from comptoir.sdk.journal.disk import Disk, storage_errors
 from comptoir.sdk.ports import Clock
+from comptoir.sdk.protocols import BatchFiles
 
 __all__ = ["Found", "Handover", "Known", "Ledger", "Output", "Record", "digest"]
 
@@ -227,6 +228,32 @@ class Ledger:
             data: dict[str, Any] = orjson.loads(path.read_bytes())
             return data
 
+    def files_of(self, batch: str) -> BatchFiles | None:
+        """The files of a batch and where they are; None when it was never committed."""
+        receipt = self.receipt(batch)
+        if receipt is None:
+            return None
+        files = receipt["files"]
+        with self._errors():
+            waits = any(self._lies_there(receipt, n) for n in range(len(files)))
+        return BatchFiles(
+            files=[f["name"] for f in files],
+            sha256=[f["sha256"] for f in files],
+            state="withdrawn" if "withdrawn_at" in receipt else "waiting" if waits else "taken",
+            keys=[r["key"] for r in receipt["records"]],
+        )
+
+    def _lies_there(self, receipt: Mapping[str, Any], number: int) -> bool:
+        """A file of a batch, not yet published or not yet taken. Another one of the same name is not it."""
+        if (self._pending / f"{receipt['batch']}.{number}").is_file():
+            return True
+        entry = receipt["files"][number]
+        path = self.folder / entry["name"]
+        if path.is_symlink() or not path.is_file() or path.stat().st_size != entry["bytes"]:
+            return False
+        with path.open("rb") as stream:
+            return bool(hashlib.file_digest(stream, "sha256").hexdigest() == entry["sha256"])
+
     def _scan(self, wanted: Mapping[str, str]) -> dict[str, Known]:
         """The last line of each wanted digest whose batch has a receipt and was not released since."""
         found: dict[str, Known] = {}
@@ -366,6 +393,47 @@ class Ledger:
         """The program refused the record: it may be handed over again, corrected. Call it inside `locked`."""
         with self._errors():
             self.disk.append(self._index, f"{digest(entity, key)}\t{_RELEASED}\t{batch}\t.\n".encode("ascii"))
+
+    def withdraw(self, batch: str) -> BatchFiles | None:
+        """Takes a batch back: its files are moved aside where they still lie, its records may be handed over again.
+
+        None when it was never committed. Idempotent: killed half-way, it is done again from the beginning.
+        """
+        with self.locked():
+            receipt = self.receipt(batch)
+            if receipt is None:
+                return None
+            if "withdrawn_at" not in receipt:
+                with self._errors():
+                    # First the files: a record that may be handed over again must not lie there any more.
+                    for number, entry in enumerate(receipt["files"]):
+                        if self._lies_there(receipt, number):
+                            self._move_aside(batch, entry["name"])
+                    self.disk.append(self._index, self._released(receipt))
+                    receipt["withdrawn_at"] = self._clock.now().isoformat()
+                    self._write_receipt(receipt)
+        return self.files_of(batch)
+
+    def _move_aside(self, batch: str, name: str) -> None:
+        aside = self._own / "withdrawn" / batch
+        for folder in (aside.parent, aside):
+            if not folder.is_dir():
+                self.disk.make_folder(folder)
+                self.disk.sync_folder(folder.parent)
+        path = self.folder / name
+        self.disk.move(path, aside / path.name)
+        self.disk.sync_folder(path.parent)
+
+    def _released(self, receipt: Mapping[str, Any]) -> bytes:
+        """Index lines that let go of every record of a batch, by its key and by its names."""
+        batch, files = receipt["batch"], receipt["files"]
+        freed = []
+        for record in receipt["records"]:
+            freed.append(digest(receipt["entity"], record["key"]))
+            for space in receipt["spaces"]:
+                place = space.replace("{file}", files[record.get("file", -1)]["name"])
+                freed.append(digest("name", place, record["name"]))
+        return "".join(f"{hashed}\t{_RELEASED}\t{batch}\t.\n" for hashed in freed).encode("ascii")
 
     # -- names and publication -----------------------------------------------------------------------------
 
