@@ -1,0 +1,1 @@
+"""Vendure, an e-shop with a GraphQL Admin API."""
