@@ -202,6 +202,15 @@ def test_what_ebp_cannot_hold_is_refused_with_the_setting(
     assert len(rows_of(merchant.published()["COMMANDES_000001.CSV"])) == 1
 
 
+@pytest.mark.parametrize("number", ["N" * 31, "A;B", "=1+1", ""])
+def test_a_number_that_a_mapping_of_ones_own_gives_is_refused_not_cut(merchant: Merchant, number: str) -> None:
+    order = make.order(number="2001")
+    bad, fine = merchant.push(merchant.op(order, number=number), make.order(number="2000"))
+    assert (bad.outcome, bad.field, fine.outcome) == ("rejected", "number", "written")
+    (card,) = merchant.push(merchant.op(make.customer("7"), code=number or "x" * 21))
+    assert (card.outcome, card.field) == ("rejected", "code")
+
+
 def test_the_default_customer_takes_orders_without_an_address(tmp_path: Path) -> None:
     default = {
         "code": "WEBDIVERS",

@@ -79,8 +79,13 @@ class Bench(AbstractContextManager["Bench"]):
 
     def __enter__(self) -> Bench:
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="comptoir-kit-"))).resolve()
+        # The installation's folder and the remote's lie beside each other, as a share does.
+        self.installation = folder / "installation"
+        remote = folder / "remote"
+        self.installation.mkdir()
+        remote.mkdir()
         self.clock = FakeClock()
-        self.kit = self._kit(self.clock, folder)
+        self.kit = self._kit(self.clock, remote)
         self.kit.start()
         # Asked for once: a kit may make a transport with a state of its own.
         self.hostile = HostileTransport(self.kit.transport() or _Nowhere())
@@ -130,7 +135,7 @@ class Bench(AbstractContextManager["Bench"]):
             random=FakeRandom(self._started),
             tasks=InlineTasks(),
             company=self.kit.company(),
-            base_dir=self.kit.folder,
+            base_dir=self.installation,
             logger=logging.getLogger(f"comptoir.connector.{CONNECTION}"),
         )
 

@@ -47,7 +47,11 @@ _SECRET_NAMES = re.compile(r"password|passwd|secret|token|api_?key|credential", 
 )
 def _kit_complete(bench: Bench, subject: Subject) -> None:
     kit = bench.kit
-    for id, reason in kit.exempt.items():
+    for key, reason in kit.exempt.items():
+        id, _, entity = key.partition(" ")
+        demand(
+            not entity or entity in {e.value for e in bench.manifest.entities}, f"the kit exempts {key}: no such entity"
+        )
         demand(id in RULES, f"the kit exempts {id}, and there is no such rule")
         demand(id != "K00", "K00 cannot be exempt")
         demand(len(reason.split()) >= 3, f"the kit exempts {id} with the reason {reason!r}, which says nothing")

@@ -44,7 +44,8 @@ class ConnectorKit:
     connector: ClassVar[type[Connector]]
     #: How many records the connector reads at once: tests make a little more than two pages of them.
     page_rows: ClassVar[int] = 100
-    #: Rule -> why it cannot hold for this connector. The suite skips it and says the reason.
+    #: Rule (`K38`), or rule and entity (`K38 order`) -> why it cannot hold for this connector. The suite skips it and
+    #: says the reason.
     exempt: ClassVar[Mapping[str, str]] = {}
     #: `entity.path.to.field` (`*` for any place in a list) -> why a float may stand there in what is read.
     floats: ClassVar[Mapping[str, str]] = {}
@@ -134,7 +135,8 @@ class ConnectorKit:
     def stored(self, entity: EntityName, natural_key: str) -> Sequence[Mapping[str, Any]]:
         """Each object that the remote has under this key: two when there are two.
 
-        Under the names of `over` (those that `record` takes) its values as the remote holds them, and `id`.
+        Under the names of `over` (those that `record` takes) its values as the remote holds them, and `id`. A text
+        that the remote keeps in several lines is a list.
         """
         raise NotImplementedError
 

@@ -55,8 +55,10 @@ def _method(kit: type[ConnectorKit], rule: Rule, subject: Subject | None) -> Cal
 
 def try_rule(kit: type[ConnectorKit], rule: Rule, subject: Subject | None) -> None:
     """RuleBroken when the connector breaks it, SkipTest when it is exempt or about nothing that is declared."""
-    if rule.id in kit.exempt:
-        raise NotDeclared(f"{rule.id} {rule.name}: exempt: {kit.exempt[rule.id]}")
+    entity = f"{rule.id} {subject.entity.value}" if subject is not None and subject.entity is not None else rule.id
+    for key in (rule.id, entity):
+        if key in kit.exempt:
+            raise NotDeclared(f"{key} {rule.name}: exempt: {kit.exempt[key]}")
     if subject is None:
         raise NotDeclared(f"{rule.id} {rule.name}: the manifest declares nothing that it is about")
     with speaking(rule, subject), Bench(kit) as bench:
