@@ -126,7 +126,11 @@ def settled(files: Files, ctx: ConnectorContext, seconds: float, folder: str = "
     if now - timedelta(seconds=seconds) < youngest:
         ctx.clock.sleep(seconds)
         same = set(before)
-        return [entry for entry in files.list(folder) if entry in same]
+        found = files.list(folder)
+        for entry in found:
+            if entry not in same:
+                ctx.logger.info("%s: %s is still being written; the next run reads it", ctx.connection, entry.name)
+        return [entry for entry in found if entry in same]
     return list(before)
 
 

@@ -241,6 +241,7 @@ class DeclaredFiles:
         try:
             with self._opened(file) as handle:
                 rows = Rows(handle, self._table, table, file.name)
+                self._say_charset(file, rows.charset)
                 batch: list[RawItem] = []
                 number = 0
                 for number, item in enumerate(rows.items(entity, file.at), 1):
@@ -253,7 +254,22 @@ class DeclaredFiles:
                     yield self._page(batch, file, number, rows.total)
         except (BadFile, RecordRejected) as error:
             state = _REFUSED
+            self._report(file, str(error))
+            if table.snapshot == "newest":
+                self._mark(file, state)
+                raise self._unusable(file, str(error)) from None
             yield Page([self._refused(entity, file, str(error))])
+        self._mark(file, state)
+
+    def _say_charset(self, file: _File, charset: str) -> None:
+        if charset and charset.removesuffix("-sig") not in (self._table.charset, self._table.fallback_charset):
+            self._ctx.logger.info(
+                "%s: %s is read as %s: its mark is stronger than the description",
+                self._ctx.connection, file.name, charset,
+            )  # fmt: skip
+
+    def _mark(self, file: _File, state: str) -> None:
+        """Notes in its name what became of a file, for when the cursor has passed it."""
         if self._table.after == "archive" and file.state != state:
             self._move(file.path, f"{PROCESSING}/{file.at.strftime(_STAMP)}{state}{file.name}")
 
@@ -269,9 +285,9 @@ class DeclaredFiles:
             with unpacked(handle, max_bytes=self._table.max_bytes) as plain:
                 yield plain
 
-    def _refused(self, entity: EntityName, file: _File, reason: str) -> RawItem:
-        """A file that cannot be used, as a record for a person; with a report beside it where it will be put."""
-        said = f"the file {file.name} was refused, nothing of it was used: {reason}"
+    def _report(self, file: _File, reason: str) -> None:
+        """Says why a file cannot be used, where it will be put."""
+        self._ctx.logger.warning("%s: %s cannot be used: %s", self._ctx.connection, file.name, reason)
         if self._table.after == "archive":
             report = csv_for_people([("file", "reason"), (file.name, reason)])
             name = f"{file.at.strftime(_STAMP)}~{file.name}.report.csv"
@@ -279,7 +295,19 @@ class DeclaredFiles:
                 self._files.write(f"{self._table.reject}/{name}", report)
             except FileExistsError:
                 self._ctx.logger.debug("%s: the report of %s is there already", self._ctx.connection, file.name)
-        self._ctx.logger.warning("%s: %s", self._ctx.connection, said)
+
+    def _unusable(self, file: _File, reason: str) -> ConfigError:
+        """A snapshot that cannot be used stops the route: there is nothing else to read until a better one comes."""
+        return ConfigError(
+            f"{self._ctx.connection}: {file.name} cannot be used: {reason}",
+            hint=f"Nothing of it was used. Put a correct file there, or correct {self.description.shown}.",
+            connection=self._ctx.connection,
+            code="bad_file",
+        )
+
+    def _refused(self, entity: EntityName, file: _File, reason: str) -> RawItem:
+        """One of several files that cannot be used, as a record for a person: the others go on."""
+        said = f"the file {file.name} was refused, nothing of it was used: {reason}"
         # The same file again is the same record; another file of that name is another one.
         digest = zlib.crc32(file.label.encode())
         return RawItem(

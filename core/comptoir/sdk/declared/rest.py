@@ -17,6 +17,7 @@ import email.utils
 import re
 import zoneinfo
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
@@ -43,6 +44,16 @@ __all__ = ["DeclaredFetches", "DeclaredPulls", "DeclaredRest"]
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _TOLERATED_SKEW = 120.0
 _GONE = ("http_404", "http_410")
+#: An id that can stand in a path; ids come from webhooks and targets too.
+_ID = re.compile(r"[^\s/\\?#%\x00-\x1f]{1,200}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Access:
+    """Where the system is, and the client that knows its key."""
+
+    address: str
+    http: HttpClient = field(repr=False)
 
 
 class DeclaredRest:
@@ -56,8 +67,7 @@ class DeclaredRest:
         self._config = config
         self._ctx = ctx
         self._table = _rest(self.description)
-        # Opened on first use: `comptoir check` must be able to say what is missing.
-        self._opened: tuple[str, HttpClient] | None = None
+        self._access = self._open()
 
     def check(self) -> CheckReport:
         """Address, key and the first list; the two clocks. Reads only."""
@@ -66,8 +76,7 @@ class DeclaredRest:
         if path is None:
             entity = next((e for e, t in self._table.entities.items() if t.path is not None), None)
             if entity is None:
-                address, _ = self._open()
-                detail = f"{address}: nothing here is read, so only a write shows whether the key is right"
+                detail = f"{self._access.address}: nothing here is read, so only a write shows whether the key is right"
                 return CheckReport([CheckItem("address", True, detail)])
             table = self._table.entities[entity]
             paging = self._table.paging_of(entity)
@@ -89,22 +98,19 @@ class DeclaredRest:
 
     # -- requests ----------------------------------------------------------------------------------------------
 
-    def _open(self) -> tuple[str, HttpClient]:
-        if self._opened is None:
-            credentials, rest, who = self._ctx.credentials, self._table, self._ctx.connection
-            address = base_address(credentials, who, self.manifest.key, allow_http=rest.allow_http)
-            sign, secrets = signer(rest, credentials, who)
-            client = self._ctx.http.with_signing(sign, secrets=secrets, timeout=rest.timeout)
-            self._opened = f"{address}{rest.base_path}", client
-        return self._opened
+    def _open(self) -> _Access:
+        """Address and client. ConfigError that names the missing part of the connection."""
+        credentials, rest, who = self._ctx.credentials, self._table, self._ctx.connection
+        address = base_address(credentials, who, self.manifest.key, allow_http=rest.allow_http)
+        sign, secrets = signer(rest, credentials, who)
+        client = self._ctx.http.with_signing(sign, secrets=secrets, timeout=rest.timeout)
+        return _Access(f"{address}{rest.base_path}", client)
 
     def _get(self, path: str, params: Mapping[str, str]) -> tuple[Any, Mapping[str, str]]:
-        address, client = self._open()
-        return client.get_json(_url(f"{address}{path}", params), headers=self._headers())
+        return self._access.http.get_json(_url(f"{self._access.address}{path}", params), headers=self._headers())
 
     def _get_url(self, url: str) -> tuple[Any, Mapping[str, str]]:
-        _, client = self._open()
-        return client.get_json(url, headers=self._headers())
+        return self._access.http.get_json(url, headers=self._headers())
 
     def _headers(self) -> dict[str, str]:
         return self._filled(self._table.headers)
@@ -185,7 +191,6 @@ class DeclaredPulls(DeclaredRest):
 
     def _read(self, request: PullRequest, table: RestEntity, params: Mapping[str, str]) -> Iterator[Chunk]:
         path, what = self._path(table.path or ""), request.entity.value
-        address, _ = self._open()
 
         answered = False
 
@@ -204,7 +209,7 @@ class DeclaredPulls(DeclaredRest):
             get_url=self._get_url,
             rows=lambda answer: self._rows(answer, table.records, what),
             id_of=lambda row: self._id(row, table.id, what),
-            address=address,
+            address=self._access.address,
             secret_param=self._table.auth_name if self._table.auth == "query" else None,
             connection=self._ctx.connection,
             what=what,
@@ -250,6 +255,8 @@ class DeclaredFetches(DeclaredRest):
         template = table.single
 
         def one(external_id: str) -> Page | None:
+            if not _ID.fullmatch(external_id) or ".." in external_id:
+                return None
             try:
                 answer, headers = self._get(self._path(template, external_id), {})
             except RecordRejected as error:

@@ -61,7 +61,7 @@ class Rows:
         self._numbers = [named(name) for name in entity.numbers.columns] if entity.numbers else []
         self._dates = [named(name) for name in entity.dates.columns] if entity.dates else []
         self._number = NumberForm(entity.numbers) if entity.numbers else None
-        self._charset = self._look()
+        self.charset = self._look()
         self._ties: set[int] = set()
         #: How many records `items` gives.
         self.total = self._survey()
@@ -146,11 +146,11 @@ class Rows:
         found: Iterator[Record]
         match self._table.format:
             case "csv":
-                found = read_csv(self._file, self._charset, _Csv(self._table, self._entity))
+                found = read_csv(self._file, self.charset, _Csv(self._table, self._entity))
             case "json":
-                found = read_json(self._file, self._charset, self._entity.records)
+                found = read_json(self._file, self.charset, self._entity.records)
             case "jsonl":
-                found = read_jsonl(self._file, self._charset)
+                found = read_jsonl(self._file, self.charset)
             case "xml":
                 found = read_xml(self._file, self._entity.records, self._entity.lists)
         return (self._converted(record) for record in found)

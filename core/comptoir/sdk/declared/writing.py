@@ -120,8 +120,7 @@ class DeclaredPushes(DeclaredRest):
         return PushResult(op.delivery_id, "accepted", external_id=op.external_id), True
 
     def _send(self, method: str, path: str, body: Any, headers: Mapping[str, str]) -> Any:
-        address, client = self._open()
-        answer, _ = client.send_json(method, f"{address}{path}", body, headers=headers)
+        answer, _ = self._access.http.send_json(method, f"{self._access.address}{path}", body, headers=headers)
         return answer
 
     # -- looking up --------------------------------------------------------------------------------------------
