@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from comptoir.cli.connections import connection_app
+from comptoir.cli.connectors import new_connector
 from comptoir.cli.gateway import gateway, webhooks
 from comptoir.cli.integrator import bundle_app, handover, promote
 from comptoir.cli.links import match_app, plan
@@ -33,6 +34,7 @@ db_app = typer.Typer(help="Comptoir's database.", no_args_is_help=True)
 app.add_typer(match_app, name="match")
 app.add_typer(connection_app, name="connection")
 app.command("plan")(plan)
+app.command("new-connector")(new_connector)
 app.command("simulate")(simulate)
 app.command("gateway")(gateway)
 app.command("promote")(promote)
