@@ -141,7 +141,8 @@ class JournalConnector:
             profile = self.book_format().profile
         except ComptoirError as error:
             return CheckReport([*items, CheckItem.failed("profile", error)])
-        detail = f"{profile.product}: {profile.state}; {profile.charset}, {profile.text}"
+        text = "unaccented capitals" if profile.text == "capitals" else "text as it is"
+        detail = f"{profile.product}: {profile.state}; {text} in {profile.charset}"
         hint = None
         if profile.witnessed is None:
             hint = "Import one file into a copied folder, and note product, version and day under [witnessed]."

@@ -188,7 +188,7 @@ class Terms:
         self._one_column = one_column
         self._accounts: dict[tuple[str, str], tuple[str, str]] = {}
         self._owners: dict[tuple[str, str], tuple[str, str]] = {}
-        self._texts: dict[tuple[str, int], tuple[str, tuple[str, ...]]] = {}
+        self._texts: dict[tuple[str, int, bool], tuple[str, tuple[str, ...]]] = {}
 
     def entry(self, payload: Mapping[str, Any], record: str) -> BookEntry:
         """The entry of a payload; RecordRejected, naming record and field, when the folder cannot take it."""
@@ -218,7 +218,11 @@ class Terms:
             kind=words(payload.get("kind")),
             journal=self._journal(journal, record),
             journal_label=self._text(
-                words(payload.get("journal_label")) or journal, "journal_label", remarks, self._limits.account_label
+                words(payload.get("journal_label")) or journal,
+                "journal_label",
+                remarks,
+                self._limits.account_label,
+                title=True,
             ),
             piece=label_of_entry(words(payload.get("piece")), "piece", remarks, 200).replace(" ", ""),
             posted_on=posted,
@@ -254,7 +258,7 @@ class Terms:
         cents = _cents(line.get("amount"), record, f"{path}.amount")
         return BookLine(
             account=known[0],
-            account_label=self._text(title, "account_label", remarks, limit),
+            account_label=self._text(title, "account_label", remarks, limit, title=True),
             third=known[1],
             third_label=self._text(name or title, "third_party_label", remarks, limit) if known[1] else "",
             label=self._text(own, "label", remarks, self._limits.label) if own else label,
@@ -356,21 +360,23 @@ class Terms:
 
     # -- text --------------------------------------------------------------------------------------------------
 
-    def _text(self, value: str, where: str, remarks: Remarks, limit: int) -> str:
+    def _text(self, value: str, where: str, remarks: Remarks, limit: int, *, title: bool = False) -> str:
+        """The text as the folder can hold it. Titles come from the configuration and are the same in every entry: that
+        they lose their accents is said by `check`, not once more for each entry."""
         if len(value) <= limit and _CAPITALS.fullmatch(value):
             return value
-        known = self._texts.get((value, limit))
+        known = self._texts.get((value, limit, title))
         if known is None:
             made = Remarks()
-            known = (self._made(value, made, limit), tuple(note.removeprefix(": ") for note in made.notes))
+            known = (self._made(value, made, limit, title), tuple(note.removeprefix(": ") for note in made.notes))
             if len(self._texts) >= _KEPT:
                 self._texts.clear()
-            self._texts[value, limit] = known
+            self._texts[value, limit, title] = known
         for note in known[1]:
             remarks.add(where, note)
         return known[0]
 
-    def _made(self, value: str, made: Remarks, limit: int) -> str:
+    def _made(self, value: str, made: Remarks, limit: int, title: bool) -> str:
         charset = self._profile.charset
         if self._profile.text == "plain":
             text, replaced = to_charset(value, charset)
@@ -381,7 +387,7 @@ class Terms:
                 made.add("", "separators and formula signs replaced")
             return shorten(flat, "", made, limit)
         text = label_of_entry(value, "", made, limit)
-        if any(unicodedata.combining(c) for c in unicodedata.normalize("NFD", value)):
+        if not title and any(unicodedata.combining(c) for c in unicodedata.normalize("NFD", value)):
             made.add("", "accents dropped")
         return text
 
