@@ -181,7 +181,7 @@ def test_a_fee_invoice_under_franchise_makes_no_entry() -> None:
 
 def check(
     entries: list[JournalEntry], *payouts: Payout, accounts: AccountMap | None = None, provider: str = "stripe"
-) -> Any:
+) -> Clearing:
     return clearing(provider, entries, payouts, accounts=accounts or books(), as_of=date(2026, 12, 31))
 
 
