@@ -94,7 +94,8 @@ class ListReader:
         page = self._page(offset)
         repairs, furthest, idle = 0, -1, 0
         seen: dict[int, int] = {}
-        first = page.ids
+        # Taken up in the middle, the list's beginning is asked for too: else the page would be compared with itself.
+        first = page.ids if offset == 0 else self._page(0).ids
         total = page.total
         while True:
             if self._ignores_offset(page, first):

@@ -269,3 +269,26 @@ def test_a_shop_that_ignores_offset_and_page_is_an_error_never_success() -> None
 def test_a_resumed_read_finds_out_too() -> None:
     shop = PageOnly(350)
     assert shop.read(offset=200, after_id=200) == list(range(201, 351))
+
+
+@pytest.mark.parametrize("size", [1002, 1100, 1101, 1500])
+@pytest.mark.parametrize("offset", [99, 990, 1000])
+@pytest.mark.parametrize("counted", [True, False])
+def test_a_resumed_read_of_a_shop_that_understands_offset_stays_with_it(size: int, offset: int, counted: bool) -> None:
+    """Its first page is not the list's first page: taking it for that lost the join of pages, and at a multiple of a
+    hundred ended every further read with `given before`, whoever tried.
+    """
+    server = Server(list(range(1, size + 1)), counted=counted)
+
+    def by_page(number: int) -> Answer:
+        raise AssertionError(f"page {number} was asked for: the shop was thought to ignore `offset`")
+
+    def move(at: Server) -> None:
+        if at.calls == 3:
+            at.ids = at.ids[5:]
+
+    server.between = move
+    found = ListReader(server, what="orders", connection="boutique", fetch_page=by_page)
+    given = offset + 1  # the row that the page repeats
+    got = [row["id"] for batch in found.read(offset=offset, after_id=given) for row in batch.rows]
+    assert got == list(range(given + 1, size + 1))
