@@ -10,6 +10,7 @@ import typer
 
 from comptoir.cli.connections import connection_app
 from comptoir.cli.connectors import new_connector
+from comptoir.cli.doubt import doubt
 from comptoir.cli.gateway import gateway, webhooks
 from comptoir.cli.integrator import bundle_app, handover, promote
 from comptoir.cli.links import match_app, plan
@@ -35,6 +36,7 @@ app.add_typer(match_app, name="match")
 app.add_typer(connection_app, name="connection")
 app.command("plan")(plan)
 app.command("new-connector")(new_connector)
+app.command("doubt")(doubt)
 app.command("simulate")(simulate)
 app.command("gateway")(gateway)
 app.command("promote")(promote)

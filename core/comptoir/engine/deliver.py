@@ -399,7 +399,8 @@ class Deliverer:
                     cause="in_doubt",
                     message=f"{entity.value} {delivery.natural_key}: it is not known whether {self._target} has it",
                     field=None,
-                    hint=f"Look for {delivery.natural_key} in {self._target}, then say which it is.",
+                    hint=f"Look for {delivery.natural_key} in {self._target}, then say which it is: "
+                    f"comptoir doubt {delivery.natural_key} --arrived (or --not-arrived).",
                     at=now,
                 )
             fences = {d.id: d.fence for d in deliveries}

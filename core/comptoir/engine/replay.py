@@ -18,7 +18,10 @@ from comptoir.store.publications import Publications
 from comptoir.store.records import Bindings, RawRecords
 from comptoir.store.sync import Parked, Quarantine
 
-__all__ = ["raw_payload", "replay", "resolve"]
+__all__ = ["IN_DOUBT", "decide", "raw_payload", "replay", "resolve"]
+
+#: The cause of a write of which nobody but a person can find out whether it arrived.
+IN_DOUBT = "in_doubt"
 
 
 def raw_payload(hub: Hub, connection: str, entity: EntityName, external_id: str) -> RawItem:
@@ -60,6 +63,8 @@ def _again(hub: Hub, parked: Parked, entity: EntityName, target: str) -> str:
     now = hub.ports.clock.now()
     if parked.record_id is None:
         return "it has no document; pull it again"
+    if parked.cause == IN_DOUBT:
+        return f"look whether {target} has it, then `comptoir doubt {parked.external_id}`: nothing is sent unlooked"
     if parked.cause == "conflict":
         return "make both sides the same first, then `comptoir quarantine resolve`"
     if parked.cause == "changed_after_delivery":
@@ -81,8 +86,53 @@ def _again(hub: Hub, parked: Parked, entity: EntityName, target: str) -> str:
     return "queued again; it goes out with the next delivery"
 
 
+def decide(hub: Hub, parked: Parked, *, arrived: bool, number: str | None, who: str) -> str:
+    """A person has looked whether a write in doubt has arrived; one sentence about what follows.
+
+    `number` is the target's own id of the record, its natural key when left out. ConfigError when nothing was in doubt.
+    """
+    if parked.cause != IN_DOUBT or parked.target is None or parked.record_id is None:
+        raise ConfigError(
+            f"{parked.entity} {parked.external_id}: it is not in doubt whether it arrived",
+            hint="comptoir quarantine show says what is the matter with it.",
+            code="not_in_doubt",
+        )
+    entity, target, now = EntityName(parked.entity), parked.target, hub.ports.clock.now()
+    said = f"{who} has looked: {'it is there' if arrived else 'it is not there'}"
+    with hub.database.transaction() as session:
+        outbox = Outbox(session)
+        taken = outbox.take_in_doubt(target, entity, parked.record_id)
+        if taken is None:
+            said = "it is not in doubt any more"
+            result = f"{said}: the target was asked meanwhile, and nothing was changed now"
+        elif arrived:
+            external_id = number or taken.natural_key
+            outbox.settle([(taken.id, taken.fence, "confirmed", "accepted", external_id, said)], now)
+            Bindings(session).confirm(
+                [
+                    (
+                        hub.ports.ids.new(), taken.record_id, target, entity.value, external_id, taken.natural_key,
+                        taken.content_hash,
+                    )
+                ],
+                now,
+            )  # fmt: skip
+            result = f"{target} has it as {external_id}; it is not sent again"
+        else:
+            outbox.put_back({taken.id: taken.fence}, state="pending", wait_seconds=0.0, reason=said)
+            result = f"it is sent to {target} by the next run"
+        Quarantine(session).resolve(parked.connection, entity, [parked.external_id], said, now, target)
+    return result
+
+
 def resolve(hub: Hub, parked: Parked, because: str) -> None:
-    """Closes a parked record by a person's word."""
+    """Closes a parked record by a person's word. ConfigError for a write in doubt: that is for `decide`."""
+    if parked.cause == IN_DOUBT:
+        raise ConfigError(
+            f"{parked.entity} {parked.external_id}: whether {parked.target} has it must be said, not closed",
+            hint=f"comptoir doubt {parked.external_id} --arrived (or --not-arrived)",
+            code="in_doubt",
+        )
     with hub.database.transaction() as session:
         Quarantine(session).resolve(
             parked.connection,

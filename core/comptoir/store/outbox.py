@@ -103,9 +103,13 @@ class Outbox:
         )
 
     def take_over(self, target: str, wait_seconds: float) -> None:
-        """Frees what dead or overdue workers held: unsent goes back, sent becomes in doubt (due after the wait)."""
+        """Frees what dead or overdue workers held: unsent goes back, sent becomes in doubt, due after the wait.
+
+        The wait begins now: the intent of a batch is older than its last request, and what a killed worker had sent is
+        still carried out. What was being looked up is in doubt as before.
+        """
         holders = self._session.rows(
-            "select distinct lease_holder from delivery where target = %s and state in ('pending', 'sent') "
+            "select distinct lease_holder from delivery where target = %s and state in ('pending', 'sent', 'in_doubt') "
             "and lease_holder is not null and lease_until >= comptoir_now()",
             (target,),
         )
@@ -114,13 +118,13 @@ class Outbox:
                 try:
                     self._session.execute(
                         "update delivery set lease_until = comptoir_now() - interval '1 second' where target = %s "
-                        "and lease_holder = %s and state in ('pending', 'sent')",
+                        "and lease_holder = %s and state in ('pending', 'sent', 'in_doubt')",
                         (target, holder),
                     )
                 finally:
                     self._session.unlock(worker_lock(holder))
         self._session.execute(
-            "update delivery set state = 'in_doubt', due_at = sent_at + make_interval(secs => %s), "
+            "update delivery set state = 'in_doubt', due_at = comptoir_now() + make_interval(secs => %s), "
             "lease_holder = null, lease_until = null "
             "where target = %s and state = 'sent' and lease_until < comptoir_now()",
             (wait_seconds, target),
@@ -155,13 +159,23 @@ class Outbox:
             f"and due_at <= comptoir_now() and (lease_until is null or lease_until < comptoir_now()) "
             f"order by due_at, id limit 1), "
             f"picked as (select delivery.id from delivery join first on delivery.batch_id = first.batch_id "
-            f"where state = 'in_doubt' for update of delivery skip locked) "
+            f"where state = 'in_doubt' and (lease_until is null or lease_until < comptoir_now()) "
+            f"for update of delivery skip locked) "
             f"update delivery set lease_holder = %(holder)s, "
             f"lease_until = comptoir_now() + make_interval(secs => %(lease)s), fence = nextval('delivery_fence') "
             f"from picked where delivery.id = picked.id returning {_columns()}",
             {"target": target, "holder": holder, "lease": lease_seconds},
         )
         return sorted((_claimed(r) for r in rows), key=lambda c: c.id)
+
+    def take_in_doubt(self, target: str, entity: EntityName, record_id: UUID) -> Claimed | None:
+        """The delivery of one record that is in doubt, taken from whoever may be looking it up: a person decides."""
+        row = self._session.row(
+            f"update delivery set fence = nextval('delivery_fence'), lease_holder = null, lease_until = null "
+            f"where target = %s and entity = %s and record_id = %s and state = 'in_doubt' returning {_columns()}",
+            (target, entity.value, record_id),
+        )
+        return _claimed(row) if row else None
 
     def mark_sent(self, batch_id: UUID, rows: Sequence[tuple[UUID, int, str, str]], at: datetime) -> set[UUID]:
         """The intent, durable before anything is sent: (id, fence, natural key, content hash); those still ours."""
