@@ -74,19 +74,56 @@ def _count(line: Row, placed: bool) -> int:
     return max(now, int(line.get("orderPlacedQuantity") or 0)) if placed else now
 
 
-def order_lines(order: Row, precision: Any, company_country: Any, oss: Any, vat_field: Any) -> list[dict[str, Any]]:
-    """The lines of an order; a line that was cancelled whole before it was paid is left out."""
-    placed, place, vat = _as_placed(order), place_of(order), vat_of(order, vat_field)
-    found: list[dict[str, Any]] = []
+def worth(line: Row, count: int, including: Any, unit: str = "proratedUnitPrice") -> tuple[Decimal, Decimal]:
+    """So many pieces of a line without and with tax, as Vendure reckons: from the price that the merchant entered.
+
+    Vendure rounds the line and not the piece: three of 14.00 including 20 % are 35.00 and 7.00, although one is 11.67
+    and 2.33 (held to every recorded line).
+    """
+    factor = 1 + sum((rate for rate, _ in rates_of(line.get("taxLines"))), _ZERO) / _HUNDRED
+    if including:
+        gross = (number(line.get(f"{unit}WithTax")) * count).quantize(_ONE, ROUND_HALF_UP)
+        return (gross / factor).quantize(_ONE, ROUND_HALF_UP), gross
+    net = (number(line.get(unit)) * count).quantize(_ONE, ROUND_HALF_UP)
+    return net, (net * factor).quantize(_ONE, ROUND_HALF_UP)
+
+
+def _sold(order: Row, including: Any) -> list[tuple[Row, int, Decimal, Decimal]]:
+    """Each line with its pieces and what they cost, without and with tax, in smallest units."""
+    placed = _as_placed(order)
+    found: list[tuple[Row, int, Decimal, Decimal]] = []
+    cancelled: list[int] = []
     for line in order.get("lines") or ():
         count = _count(line, placed)
+        net, gross = units(line.get("proratedLinePrice")), units(line.get("proratedLinePriceWithTax"))
+        if count != int(line["quantity"]):
+            net, gross = worth(line, count, including)
+            cancelled.append(len(found))
+        found.append((line, count, net, gross))
+    if cancelled:
+        # A discount that was shared over several lines leaves fractions in the price of a piece: what was paid rules.
+        others = sum((gross for _, _, gross in _charged(order)), _ZERO)
+        off = _settled(order) - others - sum((gross for *_, gross in found), _ZERO)
+        line, count, net, gross = found[cancelled[0]]
+        found[cancelled[0]] = (line, count, net + (_ZERO if including else off), gross + off)
+    return found
+
+
+def order_lines(
+    order: Row, precision: Any, including: Any, company_country: Any, oss: Any, vat_field: Any
+) -> list[dict[str, Any]]:
+    """The lines of an order; a line that was cancelled whole before it was paid is left out."""
+    place, vat = place_of(order), vat_of(order, vat_field)
+    found: list[dict[str, Any]] = []
+    for line, count, net, gross in _sold(order, including):
         if count == 0:
             continue
         variant = line.get("productVariant") or {}
-        list_net, list_gross = _line_units(line, count, "unitPrice", "linePrice")
-        net, gross = _line_units(line, count, "proratedUnitPrice", "proratedLinePrice")
+        list_net, list_gross = units(line.get("linePrice")), units(line.get("linePriceWithTax"))
+        if count != int(line["quantity"]):
+            list_net, list_gross = worth(line, count, including, "unitPrice")
         tax = amount(gross - net, precision)
-        lines = tax_lines(
+        taxes = tax_lines(
             rates_of(line.get("taxLines")), amount(net, precision), tax, str(order["currencyCode"]), place, vat,
             str(company_country), oss,
         )  # fmt: skip
@@ -103,51 +140,47 @@ def order_lines(order: Row, precision: Any, company_country: Any, oss: Any, vat_
                 "list_tax": amount(list_gross - list_net, precision),
                 "net": amount(net, precision),
                 "tax": tax,
-                "taxes": lines,
+                "taxes": taxes,
             }
         )
     return found
 
 
-def _line_units(line: Row, count: int, unit: str, whole: str) -> tuple[Decimal, Decimal]:
-    """A line without and with tax: Vendure's own figures, or its unit prices times another count than today's."""
-    if count == int(line["quantity"]):
-        return units(line.get(whole)), units(line.get(f"{whole}WithTax"))
-    net, gross = number(line.get(unit)) * count, number(line.get(f"{unit}WithTax")) * count
-    return net.quantize(_ONE, ROUND_HALF_UP), gross.quantize(_ONE, ROUND_HALF_UP)
+def _charged(order: Row) -> list[tuple[Row, Decimal, Decimal]]:
+    """Shipping lines, then surcharges, without and with tax, in smallest units."""
+    back = _cancelled_shipping(order) if _as_placed(order) else (_ZERO, _ZERO)
+    found = []
+    for row in order.get("shippingLines") or ():
+        net, gross = units(row.get("discountedPrice")) + back[0], units(row.get("discountedPriceWithTax")) + back[1]
+        found.append((row, net, gross))
+        back = _ZERO, _ZERO
+    surcharges = order.get("surcharges") or ()
+    return found + [(row, units(row.get("price")), units(row.get("priceWithTax"))) for row in surcharges]
 
 
 def charges(order: Row, precision: Any, company_country: Any, oss: Any, vat_field: Any) -> list[dict[str, Any]]:
     """Shipping and surcharges."""
     place, vat, currency = place_of(order), vat_of(order, vat_field), str(order["currencyCode"])
     found = []
-
-    def charge(kind: str, row: Row, label: str, net: Decimal, gross: Decimal, rates: Any, method: Any) -> None:
+    for row, net, gross in _charged(order):
+        method = row.get("shippingMethod")
+        if method is None:
+            kind, label, rates = "fee", words(row.get("description")) or "fee", rates_of(row.get("taxLines"))
+        else:
+            kind, rates = "shipping", shipping_rates(net, gross, order.get("taxSummary"))
+            label = words(method.get("name")) or words(method.get("code")) or "shipping"
         amounts = amount(net, precision), amount(gross - net, precision)
-        lines = tax_lines(rates, *amounts, currency, place, vat, str(company_country), oss)
         found.append(
             {
                 "external_id": f"{kind}-{row['id']}",
                 "kind": kind,
                 "label": label,
-                "method": method,
+                "method": words((method or {}).get("code")) or None,
                 "net": amounts[0],
                 "tax": amounts[1],
-                "taxes": lines,
+                "taxes": tax_lines(rates, *amounts, currency, place, vat, str(company_country), oss),
             }
         )
-
-    back = _cancelled_shipping(order) if _as_placed(order) else (_ZERO, _ZERO)
-    for row in order.get("shippingLines") or ():
-        net, gross = units(row.get("discountedPrice")) + back[0], units(row.get("discountedPriceWithTax")) + back[1]
-        back = _ZERO, _ZERO
-        method = row.get("shippingMethod") or {}
-        label = words(method.get("name")) or words(method.get("code")) or "shipping"
-        rates = shipping_rates(net, gross, order.get("taxSummary"))
-        charge("shipping", row, label, net, gross, rates, words(method.get("code")) or None)
-    for row in order.get("surcharges") or ():
-        net, gross = units(row.get("price")), units(row.get("priceWithTax"))
-        charge("fee", row, words(row.get("description")) or "fee", net, gross, rates_of(row.get("taxLines")), None)
     return found
 
 
@@ -186,15 +219,12 @@ def shipping_tax(order: Row, precision: Any) -> Decimal:
     return amount(units(order.get("shippingWithTax")) + gross - units(order.get("shipping")) - net, precision)
 
 
-def total_tax(order: Row, precision: Any) -> Decimal:
+def total_tax(order: Row, precision: Any, including: Any) -> Decimal:
     """The tax in it."""
     tax = units(order.get("totalWithTax")) - units(order.get("total"))
     if _as_placed(order):
-        net, gross = _cancelled_shipping(order)
-        tax += gross - net
-        for line in order.get("lines") or ():
-            net, gross = _line_units(line, _count(line, True), "proratedUnitPrice", "proratedLinePrice")
-            tax += gross - net - (units(line.get("proratedLinePriceWithTax")) - units(line.get("proratedLinePrice")))
+        tax = sum((gross - net for _, _, net, gross in _sold(order, including)), _ZERO)
+        tax += sum((gross - net for _, net, gross in _charged(order)), _ZERO)
     return amount(tax, precision)
 
 
@@ -278,7 +308,7 @@ def hold(order: Row) -> str:
 
 
 def refund_lines(
-    refund: Row, order: Row, precision: Any, company_country: Any, oss: Any, vat_field: Any
+    refund: Row, order: Row, precision: Any, including: Any, company_country: Any, oss: Any, vat_field: Any
 ) -> list[dict[str, Any]]:
     """What was given back of which line, by the order's own prices; nothing when that is not what was given back.
 
@@ -291,8 +321,7 @@ def refund_lines(
         line, count = by_id.get(str(row["orderLineId"])), int(row["quantity"])
         if line is None or count <= 0:
             return []
-        net = (number(line.get("proratedUnitPrice")) * count).quantize(_ONE, ROUND_HALF_UP)
-        gross = (number(line.get("proratedUnitPriceWithTax")) * count).quantize(_ONE, ROUND_HALF_UP)
+        net, gross = worth(line, count, including)
         sum_of_lines += gross
         variant = line.get("productVariant") or {}
         amounts = amount(net, precision), amount(gross - net, precision)
