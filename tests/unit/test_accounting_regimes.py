@@ -1,0 +1,658 @@
+"""Regimes, rules and dates of the accounts; deposits, shipments, invoices, exchanges, tenders; what parks."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from comptoir.domain.accounts import AccountMap
+from comptoir.domain.entries import account_totals
+from comptoir.domain.exchanges import exchange_entries
+from comptoir.domain.gift_cards import gift_card_entry, gift_cards_off
+from comptoir.domain.groups import share_payment
+from comptoir.domain.journal import derive_entries
+from comptoir.domain.periods import into_open_period, refuse_locked
+from comptoir.domain.purchases import oss_payment_entry, supplier_entry
+from comptoir.domain.summaries import summarise
+from comptoir.domain.tills import z_entries
+from comptoir.errors import MappingError
+from comptoir.model.accounting import EntryKind, JournalEntry
+from comptoir.model.item import ItemKind
+from comptoir.model.money import TaxScheme
+from comptoir.model.order import (
+    CreditNote,
+    Exchange,
+    FulfilmentState,
+    GiftCardEntry,
+    Invoice,
+    OrderLine,
+    Payment,
+    PaymentMethod,
+    Refund,
+    Return,
+    SalesOrder,
+    Shipment,
+)
+from comptoir.model.purchasing import PurchaseRegime, SupplierInvoice, SupplierInvoiceLine
+from comptoir.model.till import TenderTotal, TillSales, ZReport
+
+from tests import factories as make
+
+D = Decimal
+DAY = date(2026, 9, 30)
+
+
+def books(**more: Any) -> AccountMap:
+    return AccountMap(**more).for_company(country="FR", currency="EUR")
+
+
+def at(day: int) -> datetime:
+    return datetime(2026, 9, day, 8, 0, tzinfo=UTC)
+
+
+def entries(order: SalesOrder, *refunds: Refund, accounts: AccountMap | None = None, **more: Any) -> list[JournalEntry]:
+    accounts = accounts or books()
+    return derive_entries(order, refunds, channel=accounts.channel("web"), accounts=accounts, **more)
+
+
+def sums(found: list[JournalEntry]) -> dict[str, Decimal]:
+    return {account: amount for (account, _), amount in account_totals(found).items()}
+
+
+def kinds(found: list[JournalEntry]) -> list[str]:
+    return [entry.kind.value for entry in found]
+
+
+def parked(order: SalesOrder, *refunds: Refund, **more: Any) -> MappingError:
+    with pytest.raises(MappingError) as caught:
+        entries(order, *refunds, **more)
+    assert order.number in caught.value.message and caught.value.hint
+    return caught.value
+
+
+# -- places -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rate", "country", "postcode", "revenue", "vat"),
+    [
+        ("20", "FR", "75011", "707100", "445711"),
+        ("20", "MC", "98000", "707100", "445711"),
+        ("20", "FR", "20000", "707100", "445711"),
+        ("13", "FR", "20200", "707821", "4457191"),
+        ("2.1", "FR", "20200", "707822", "4457192"),
+        ("0.9", "FR", "20600", "707823", "4457193"),
+        ("2.1", "FR", "75011", "707400", "445714"),
+        ("8.5", "RE", "97400", "707811", "4457181"),
+        ("8.5", "FR", "97110", "707811", "4457181"),
+        ("2.1", "MQ", "97200", "707812", "4457182"),
+        ("1.75", "GP", "97100", "707813", "4457183"),
+        ("1.05", "FR", "97400", "707814", "4457184"),
+    ],
+)
+def test_rates_of_the_mainland_the_departments_and_corsica(
+    rate: str, country: str, postcode: str, revenue: str, vat: str
+) -> None:
+    place = make.address("shipping", country=country, postcode=postcode)
+    sale = entries(make.order([make.line("1000.00", rate)], shipping=place))[0]
+    assert [(x.account, x.vat_code is not None) for x in sale.lines[1:]] == [(revenue, True), (vat, True)]
+
+
+@pytest.mark.parametrize(("country", "postcode"), [("FR", "75011"), ("FR", "97300"), ("FR", "97600")])
+def test_a_rate_that_a_place_does_not_have_parks(country: str, postcode: str) -> None:
+    place = make.address("shipping", country=country, postcode=postcode)
+    assert parked(make.order([make.line("100.00", "8.5")], shipping=place)).code == "vat_rate"
+
+
+def test_vat_of_another_state_is_no_domestic_sale() -> None:
+    error = parked(make.order([make.line("100.00", "19", country="DE")]))
+    assert error.code == "foreign_stock"
+    assert "warehouse abroad" in (error.hint or "")
+
+
+@pytest.mark.parametrize(("country", "postcode"), [("ES", "35001"), ("ES", "38001"), ("FR", "98600"), ("WF", "98600")])
+def test_vat_outside_the_area_is_posted_as_charged_and_flagged(country: str, postcode: str) -> None:
+    place = make.address("shipping", country=country, postcode=postcode)
+    assert entries(make.order(shipping=place))[0].flags == ("vat_outside_area",)
+
+
+def test_export_overseas_and_marketplace_sales_have_accounts_of_their_own() -> None:
+    accounts = books()
+    groups = [accounts.export, accounts.dom, accounts.marketplace, accounts.exempt, accounts.intra_eu, accounts.oss]
+    used = [account for g in groups for account in (g.sales, g.shipping, g.rebate)]
+    assert len(set(used)) == len(used) == 18
+
+
+# -- rules and dates ----------------------------------------------------------------------------------------------
+
+
+def test_a_rule_by_channel_country_scheme_rate_and_charge() -> None:
+    accounts = books(
+        sales=[
+            {"country": "BE", "account": "707190"},
+            {"country": "BE", "charge": "shipping", "account": "708519"},
+            {"scheme": "domestic", "rate": "5.5", "account": "707299", "vat": "445792"},
+            {"channel": "other", "account": "707999"},
+        ]
+    )
+    lines, charges = [make.line("50.00"), make.line("20.00", "5.5")], [make.charge("5.00")]
+    belgian = make.order(lines, charges, shipping=make.address("shipping", country="BE"))
+    found = sums(entries(belgian, accounts=accounts)[:1])
+    assert {a: v for a, v in found.items() if a != "411WEB"} == {
+        "707190": D("-50.00"),
+        # The rule with more conditions goes first: two for the rate, one for the country.
+        "707299": D("-20.00"),
+        "708519": D("-5.00"),
+        "445711": D("-11.00"),
+        "445792": D("-1.10"),
+    }
+    plain = sums(entries(make.order(lines, charges), accounts=accounts)[:1])
+    assert plain["707100"] == D("-50.00")
+
+
+def test_what_changes_from_a_day_on() -> None:
+    accounts = books(
+        changes=[
+            {"valid_from": "2026-10-01", "vat": {"20": {"sales": "707111"}}, "charges": {"tip": "791000"}},
+            {"valid_from": date(2027, 1, 1), "franchise": True},
+        ],
+        payment_rules=[
+            {
+                "method": "card",
+                "valid_from": "2026-10-01",
+                "money": {"account": "512900", "journal": "B2", "journal_label": "Banque 2"},
+            }
+        ],
+    )
+    before, after = make.order(), make.order(paid_at=datetime(2026, 10, 2, tzinfo=UTC))
+    assert "707100" in sums(entries(before, accounts=accounts))
+    assert "707111" in sums(entries(after, accounts=accounts))
+    later = Payment(
+        method=PaymentMethod.CARD, source_method="stripe", amount=D("120"), paid_at=datetime(2026, 10, 2, tzinfo=UTC)
+    )
+    found = entries(make.order(payments=(later,)), accounts=accounts)
+    assert sums(found)["707100"] == D("-100.00"), "the sale's own day"
+    assert found[1].lines[0].account == "512900", "the payment's own day"
+    assert accounts.on(date(2027, 1, 1)).franchise and accounts.on(date(2026, 12, 31)).charges == {"tip": "791000"}
+    # A credit note goes where the sale went, whatever has changed since.
+    back = make.refund(before, "120.00").model_copy(update={"refunded_on": date(2026, 11, 1)})
+    assert sums(entries(before, back, accounts=accounts)).get("707100", D(0)) == 0
+
+
+@pytest.mark.parametrize(
+    ("given_", "words"),
+    [
+        ({"changes": [{"franchise": True}]}, "valid_from"),
+        ({"changes": [{"valid_from": "2027-01-01"}, {"valid_from": "2027-01-01"}]}, "make them one"),
+        ({"changes": [{"valid_from": "2027-01-01", "rounding_gain": "x"}]}, "pattern"),
+        ({"sales": [{"country": "BE"}]}, "account"),
+        ({"sales": [{"rate": "20", "account": "707100"}, {"rate": "20.0", "account": "707200"}]}, "same conditions"),
+        ({"channels": {"web": {"posting": "day"}}}, "summary_approved_by"),
+        ({"channels": {"web": {"sale_per": "shipment"}}}, "prepayments"),
+    ],
+)
+def test_wrong_rules_are_refused(given_: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        AccountMap.model_validate(given_)
+
+
+# -- invoices and credit notes ------------------------------------------------------------------------------------
+
+
+def invoice(net: str = "100.00", tax: str = "20.00", **over: Any) -> Invoice:
+    fields: dict[str, Any] = {
+        "number": "FA-2026-7", "series": "FA", "issued_on": date(2026, 9, 18), "order_numbers": ("1001",),
+        "currency": "EUR", "net": D(net), "tax": D(tax),
+    }  # fmt: skip
+    return Invoice(**{**fields, **over})
+
+
+def test_an_invoice_gives_its_number_and_day_and_a_credit_note_its_own() -> None:
+    order = make.order()
+    back = make.refund(order, "60.00")
+    note = CreditNote(
+        number="AV-3", series="AV", issued_on=date(2026, 9, 25), invoice_number="FA-2026-7", currency="EUR",
+        net=D("50.00"), tax=D("10.00"),
+    )  # fmt: skip
+    found = entries(order, back, invoice=invoice(), credit_notes={back.external_id: note})
+    sale, credit = found[0], found[2]
+    assert (sale.piece, sale.invoice, sale.reference, sale.posted_on) == (
+        "FA-2026-7", "FA-2026-7", "1001", date(2026, 9, 18),
+    )  # fmt: skip
+    assert (credit.piece, credit.posted_on) == ("AV-3", date(2026, 9, 25))
+    wrong = note.model_copy(update={"net": D("51.00")})
+    assert parked(order, back, credit_notes={back.external_id: wrong}).code == "invoice_total"
+
+
+@pytest.mark.parametrize(
+    ("issued", "code"),
+    [
+        (invoice("99.00"), "invoice_total"),
+        (invoice("90.00", "30.00"), "invoice_total"),
+        (invoice(currency="USD"), "currency"),
+        (invoice(order_numbers=("1001", "1002")), "invoice_orders"),
+    ],
+)
+def test_only_what_was_invoiced_is_posted(issued: Invoice, code: str) -> None:
+    assert parked(make.order(), invoice=issued).code == code
+
+
+# -- deposits and shipments ---------------------------------------------------------------------------------------
+
+DEPOSIT = {"channels": {"web": {"prepayments": "deposit"}}}
+SHIPPED = {"fulfilment_state": FulfilmentState.SHIPPED, "completed_at": at(20)}
+
+
+def transfer(amount: str, day: int) -> Payment:
+    return Payment(method=PaymentMethod.TRANSFER, source_method="bacs", amount=D(amount), paid_at=at(day))
+
+
+def test_a_deposit_is_used_by_the_sale_and_what_is_paid_later_is_a_payment() -> None:
+    order = make.order(payments=(transfer("60.00", 15), transfer("60.00", 25)), **SHIPPED)
+    found = entries(order, accounts=books(**DEPOSIT))
+    assert kinds(found) == ["deposit", "sale", "payment"]
+    assert [entry.piece for entry in found] == ["WEB1001D", "WEB1001", "WEB1001R"]
+    assert sums(found) == {"512000": D("120.00"), "707100": D("-100.00"), "445711": D("-20.00")}
+
+
+def test_a_deposit_a_cent_short_closes_on_its_named_line() -> None:
+    order = make.order(payments=(transfer("119.99", 15),), **SHIPPED)
+    found = entries(order, accounts=books(**DEPOSIT))
+    assert found[1].flags == ("rounding",)
+    assert sums(found)["658000"] == D("0.01") and "411WEB" not in sums(found)
+
+
+def test_a_deposit_that_is_given_back_takes_its_vat_along() -> None:
+    order = make.order(payments=(transfer("60.00", 15),), fulfilment_state=FulfilmentState.CANCELLED)
+    accounts = books(**DEPOSIT)
+    assert sums(entries(order, accounts=accounts))["445870"] == D("10.00")
+    found = entries(order, make.refund(order, "60.00"), accounts=accounts)
+    assert kinds(found) == ["deposit", "refund_payment"]
+    assert sums(found) == {}
+    assert parked(order, make.refund(order, "70.00"), accounts=accounts).code == "refund_before_sale"
+
+
+def shipment(name: str, day: int, **quantities: str) -> Shipment:
+    counted = {key: D(q) for key, q in quantities.items()}
+    return Shipment(external_id=name, order_number="1001", shipped_at=at(day), quantities=counted)
+
+
+PER_SHIPMENT = {"channels": {"web": {"prepayments": "deposit", "sale_per": "shipment"}}}
+
+
+@pytest.mark.failure_mode(63)
+def test_each_shipment_is_a_sale_of_what_it_delivers() -> None:
+    order = make.order(
+        [make.line("100.00", quantity="3"), make.line("20.00", "5.5")], [make.charge("5.00")],
+        fulfilment_state=FulfilmentState.PARTLY_SHIPPED, payments=(transfer("147.10", 14),),
+    )  # fmt: skip
+    accounts = books(**PER_SHIPMENT)
+    first = shipment("s1", 16, L1="1")
+    found = entries(order, accounts=accounts, shipments=[first])
+    assert kinds(found) == ["deposit", "sale"]
+    assert sums(found)["707100"] == D("-33.33") and sums(found)["708510"] == D("-5.00")
+    whole = order.model_copy(update=SHIPPED)
+    found = entries(whole, accounts=accounts, shipments=[shipment("s2", 20, L1="2", L2="1"), first])
+    assert [(e.kind.value, e.posted_on.day) for e in found] == [("deposit", 14), ("sale", 16), ("sale", 20)]
+    assert sums(found) == {
+        "512000": D("147.10"), "707100": D("-100.00"), "707200": D("-20.00"), "708510": D("-5.00"),
+        "445711": D("-21.00"), "445712": D("-1.10"),
+    }  # fmt: skip
+    assert len({e.key for e in found}) == len({e.piece for e in found}) == 3
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [shipment("s1", 16, L1="2")],
+        [shipment("s1", 16, L9="1")],
+        [shipment("s1", 16, L1="1").model_copy(update={"shipped_at": None})],
+        [],
+    ],
+)
+def test_shipments_that_cannot_be_park(wrong: list[Shipment]) -> None:
+    order = make.order(payments=(transfer("120.00", 14),), **SHIPPED)
+    assert parked(order, accounts=books(**PER_SHIPMENT), shipments=wrong).code == "shipment"
+
+
+# -- tenders, groups, exchanges -----------------------------------------------------------------------------------
+
+
+def tenders(*amounts: tuple[PaymentMethod, str, str]) -> tuple[Payment, ...]:
+    return tuple(Payment(method=m, source_method=s, amount=D(a), paid_at=at(15)) for m, s, a in amounts)
+
+
+CARD_AND_GIFT = tenders((PaymentMethod.CARD, "stripe", "70.00"), (PaymentMethod.GIFT_CARD, "pw_gift", "50.00"))
+
+
+@pytest.mark.failure_mode(61)
+def test_a_refund_gives_back_by_each_means_no_more_than_it_brought() -> None:
+    accounts = books(gift_cards="multi_purpose")
+    order = make.order(payments=CARD_AND_GIFT)
+    part = entries(order, make.refund(order, "60.00"), accounts=accounts)
+    assert sums(part)["517100"] == D("10.00") and sums(part)["419100"] == D("50.00")
+    whole = entries(order, make.refund(order, "120.00"), accounts=accounts)
+    assert sums(whole) == {}
+    assert kinds(whole)[-2:] == ["refund_payment", "refund_payment"]
+    assert {e.flags for e in whole[-2:]} == {("split_by_tender",)}
+    twice = [make.refund(order, "60.00"), make.refund(order, "60.00", number="58", day=21)]
+    assert sums(entries(order, *twice, accounts=accounts)) == {}
+    three = tenders((PaymentMethod.CARD, "stripe", "20.00"), (PaymentMethod.CASH, "cash", "50.00"),
+                    (PaymentMethod.CHEQUE, "cheque", "50.00"))  # fmt: skip
+    several = make.order(payments=three)
+    assert parked(several, make.refund(several, "60.00")).code == "refund_exceeds_tender"
+
+
+@pytest.mark.failure_mode(61)
+def test_a_gift_card_is_a_debt_when_sold_and_a_means_when_used() -> None:
+    accounts = books(gift_card_items={"GIFT-50": "multi_purpose", "SPA": "single_purpose"})
+    sold = make.order([make.line("50.00", None, kind=ItemKind.GIFT_CARD, sku="GIFT-50")])
+    assert sums(entries(sold, accounts=accounts)) == {"517100": D("50.00"), "419100": D("-50.00")}
+    spa = make.order([make.line("50.00", kind=ItemKind.GIFT_CARD, sku="SPA")], number="2")
+    assert sums(entries(spa, accounts=accounts))["445711"] == D("-10.00")
+    other = make.order([make.line("50.00", None, kind=ItemKind.GIFT_CARD, sku="X")])
+    assert parked(other, accounts=accounts).code == "gift_card_kind"
+    owed = entries(sold, accounts=accounts)
+    assert gift_cards_off(owed, {"c1": D("50.00")}, accounts=accounts) == 0
+    assert gift_cards_off(owed, {"c1": D("50.00"), "c2": D("5.00")}, accounts=accounts) == D("5.00")
+
+
+def test_vouchers_and_expired_cards() -> None:
+    accounts = books(gift_cards="multi_purpose")
+    card = GiftCardEntry(card_ref="C1", kind="voucher", amount=D("60.00"), currency="EUR", order_number="1001")
+
+    def made(entry: GiftCardEntry, with_: AccountMap = accounts) -> JournalEntry | None:
+        return gift_card_entry(entry, day=DAY, channel=with_.channel("web"), accounts=with_)
+
+    voucher = made(card)
+    assert voucher is not None and sums([voucher]) == {"411WEB": D("60.00"), "419100": D("-60.00")}
+    expired = card.model_copy(update={"kind": "expired"})
+    with pytest.raises(MappingError, match="expired") as caught:
+        made(expired)
+    assert "expired_gift_cards" in (caught.value.hint or "")
+    gone = made(expired, books(gift_cards="multi_purpose", expired_gift_cards="758000"))
+    assert gone is not None and sums([gone]) == {"419100": D("60.00"), "758000": D("-60.00")}
+    assert made(card.model_copy(update={"kind": "sold"})) is None
+    for wrong, with_ in ((card, books()), (card.model_copy(update={"kind": "melted"}), accounts)):
+        with pytest.raises(MappingError) as caught:
+            made(wrong, with_)
+        assert caught.value.code == "gift_card_kind"
+
+
+@pytest.mark.failure_mode(65)
+def test_orders_of_one_cart_share_its_payment_and_keep_their_own_pieces() -> None:
+    cart: dict[str, Any] = {"group_ref": "XKBKNABJK", "payments": ()}
+    one = make.order([make.line("50.00")], number="XKBKNABJK", external_id="5", **cart)
+    two = make.order([make.line("25.00")], number="XKBKNABJK", external_id="6", **cart)
+    paid = Payment(method=PaymentMethod.CARD, source_method="stripe", amount=D("90.00"), paid_at=at(15))
+    parts = share_payment(paid, [one, two])
+    assert {key: part.amount for key, part in parts.items()} == {"5": D("60.00"), "6": D("30.00")}
+    found = [e for o in (one, two) for e in entries(o.model_copy(update={"payments": (parts[o.external_id],)}))]
+    assert sums(found).get("411WEB", D(0)) == 0
+    assert len({e.key for e in found}) == len({e.piece for e in found}) == 4
+    uneven = share_payment(paid.model_copy(update={"amount": D("0.01")}), [one, two])
+    assert sum(part.amount for part in uneven.values()) == D("0.01")
+    for wrong in ([one, one], [one, make.order(number="7")], [one.model_copy(update={"channel": "b"}), two]):
+        with pytest.raises(MappingError, match="share a payment"):
+            share_payment(paid, wrong)
+
+
+def exchange(settlement: str, *lines: OrderLine, **back: str) -> Exchange:
+    returned = Return(external_id="r1", order_number="1001", quantities={k: D(q) for k, q in back.items()})
+    return Exchange(order_number="1001", returned=returned, lines=lines, settlement=D(settlement))
+
+
+def exchanged(order: SalesOrder, what: Exchange) -> list[JournalEntry]:
+    accounts = books()
+    return exchange_entries(
+        order, what, paid_by=PaymentMethod.CARD, day=DAY, channel=accounts.channel("web"), accounts=accounts
+    )
+
+
+amounts = st.decimals(min_value="1", max_value="900", places=2)
+rates = st.sampled_from(["20", "10", "5.5"])
+
+
+@pytest.mark.failure_mode(59)
+@settings(max_examples=150, deadline=None)
+@given(amounts, st.integers(min_value=1, max_value=7), st.integers(min_value=1, max_value=7), rates, amounts, rates)
+def test_an_exchange_counts_what_came_back_and_what_left_once_each(
+    net: Decimal, bought: int, back: int, rate: str, other: Decimal, other_rate: str
+) -> None:
+    back = min(back, bought)
+    order = make.order([make.line(net, rate, quantity=bought)])
+    line = order.lines[0]
+    returned = [(v * back / bought).quantize(D("0.01"), "ROUND_HALF_UP") for v in (line.net, line.tax)]
+    fresh = make.line(other, other_rate, number=9, sku="NEW")
+    settlement = fresh.net + fresh.tax - sum(returned)
+    found = exchanged(order, exchange(str(settlement), fresh, L1=str(back)))
+    revenue = -sum((v for a, v in sums([*entries(order), *found]).items() if a.startswith("707")), D(0))
+    assert revenue == line.net - returned[0] + fresh.net
+    assert sums(found).get("411WEB", D(0)) == 0
+    assert sums(found).get("511500", D(0)) == settlement
+
+
+@pytest.mark.failure_mode(59)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        exchange("5.00", make.line("100.00"), L1="1"),
+        exchange("-120.00", make.line("0.00", None), L1="2"),
+        exchange("0.00", make.line("100.00"), L7="1"),
+    ],
+)
+def test_an_exchange_that_does_not_add_up_parks(wrong: Exchange) -> None:
+    with pytest.raises(MappingError) as caught:
+        exchanged(make.order(), wrong)
+    assert caught.value.code == "exchange"
+
+
+@pytest.mark.failure_mode(58)
+@settings(max_examples=60, deadline=None)
+@given(st.permutations([("30.00", 3, False), ("12.00", 4, True), ("0.00", 5, True)]))
+def test_money_and_goods_come_back_in_any_order(facts: list[tuple[str, int, bool]]) -> None:
+    """Refund (money) and return (goods) are facts of their own; whichever arrives first, the books end the same."""
+    order = make.order([make.line("100.00", quantity="10")])
+    refunds = []
+    for amount, name, goods in facts:
+        net = (D(amount) / D("1.2")).quantize(D("0.01"))
+        back = [make.refund_line(order.lines[0], quantity="1", net=net)] if goods else []
+        refunds.append(make.refund(order, amount, lines=back, number=str(name), day=20))
+    for known in range(3):  # whatever has arrived so far, the customer owes nothing
+        assert "411WEB" not in sums(entries(order, *refunds[:known]))
+    final = entries(order, *refunds)
+    assert sums(final) == {"517100": D("78.00"), "707100": D("-65.00"), "445711": D("-13.00")}
+    assert kinds(final).count("credit_note") == 2, "goods without money make no entry"
+
+
+@pytest.mark.failure_mode(53)
+def test_a_discount_is_posted_as_it_was_allocated_on_the_lines() -> None:
+    cut = [
+        make.line("90.00").model_copy(update={"list_net": D("100.00"), "list_tax": D("20.00")}),
+        make.line("45.00", "5.5").model_copy(update={"list_net": D("50.00"), "list_tax": D("2.75")}),
+    ]
+    found = sums(entries(make.order(cut))[:1])
+    assert found == {
+        "411WEB": D("155.48"), "707100": D("-90.00"), "707200": D("-45.00"), "445711": D("-18.00"),
+        "445712": D("-2.48"),
+    }  # fmt: skip
+
+
+@pytest.mark.failure_mode(54)
+def test_the_books_claim_what_the_buyer_paid_or_nothing() -> None:
+    """Never a price of our own; shipping is never dropped: what does not add up parks, it is not posted smaller."""
+    order = make.order([make.line("80.00")], [make.charge("9.99")])
+    assert sums(entries(order)[:1])["411WEB"] == order.totals.total == D("107.99")
+    dropped = order.model_copy(update={"charges": ()})
+    assert parked(dropped).code == "residual"
+
+
+@pytest.mark.failure_mode(55)
+@pytest.mark.failure_mode(56)
+def test_one_currency_for_each_document_and_none_by_default() -> None:
+    order = make.order()
+    assert parked(order.model_copy(update={"currency": "USD"})).code == "currency"
+    assert parked(order, make.refund(order, "10.00", currency="USD")).code == "currency"
+    with pytest.raises(ValueError, match="for_company"):
+        AccountMap().channel("web")
+
+
+# -- summaries and periods ----------------------------------------------------------------------------------------
+
+
+def test_a_daily_summary_needs_a_name_and_keeps_every_total() -> None:
+    accounts = books(channels={"web": {"posting": "day", "summary_approved_by": "Cabinet Martin, 2026-01-02"}})
+    orders = [make.order(number=str(n)) for n in range(3)]
+    each = [e for o in orders for e in entries(o, make.refund(o, "12.00", number=f"r{o.number}"), accounts=accounts)]
+    found = summarise(each, channel=accounts.channel("web"), accounts=accounts)
+    assert {e.kind for e in found} == {EntryKind.SUMMARY} and len(found) == 4
+    assert account_totals(found) == account_totals(each)
+    sale = next(e for e in found if "/sale/" in e.key)
+    assert sale.label == "web 15/09/2026 (3 pieces)" and sale.total == D("360.00")
+    with pytest.raises(MappingError, match="not approved") as caught:
+        summarise(each, channel=books().channel("web"), accounts=accounts)
+    assert caught.value.code == "summary_not_approved"
+
+
+def test_a_summary_leaves_companies_and_invoices_apart() -> None:
+    web = {"posting": "day", "summary_approved_by": "Cabinet Martin, 2026-01-02"}
+    accounts = books(channels={"web": web})
+    each = [
+        *entries(make.order(), accounts=accounts),
+        *entries(make.order(number="1001"), accounts=accounts, invoice=invoice()),
+    ]
+    kept = [e for e in summarise(each, channel=accounts.channel("web"), accounts=accounts) if e.kind is EntryKind.SALE]
+    assert [e.piece for e in kept] == ["FA-2026-7"]
+
+
+@pytest.mark.failure_mode(83)
+def test_a_late_document_goes_to_the_open_period_and_keeps_its_day() -> None:
+    closed = books(locked_until="2026-09-30")
+    late = into_open_period(entries(make.order()), accounts=closed, today=date(2026, 11, 5))
+    assert {(e.posted_on, e.document_on, "late" in e.flags) for e in late} == {
+        (date(2026, 10, 1), date(2026, 9, 15), True)
+    }
+    refuse_locked(late, accounts=closed)
+    with pytest.raises(MappingError, match="closed until 2026-09-30") as caught:
+        refuse_locked(entries(make.order()), accounts=closed)
+    assert caught.value.code == "locked_period"
+    by_today = closed.model_copy(update={"late_documents": "today"})
+    moved = into_open_period(entries(make.order()), accounts=by_today, today=date(2026, 11, 5))
+    assert {e.posted_on for e in moved} == {date(2026, 11, 5)}
+    assert into_open_period(entries(make.order()), accounts=books(), today=DAY) == entries(make.order())
+
+
+# -- tills and purchases ------------------------------------------------------------------------------------------
+
+
+def z(**over: Any) -> ZReport:
+    fields: dict[str, Any] = {
+        "external_id": "z1", "till": "till", "number": "42", "closed_on": DAY, "currency": "EUR",
+        "sales": (TillSales(rate=D("20"), net=D("100.00"), tax=D("20.00")),),
+        "tenders": (TenderTotal(method=PaymentMethod.CASH, amount=D("120.00")),),
+    }  # fmt: skip
+    return ZReport(**{**fields, **over})
+
+
+def cash(amount: str, method: PaymentMethod = PaymentMethod.CASH) -> tuple[TenderTotal, ...]:
+    return (TenderTotal(method=method, amount=D(amount)),)
+
+
+def sold(rate: str, net: str, tax: str, scheme: TaxScheme = TaxScheme.DOMESTIC) -> tuple[TillSales, ...]:
+    return (TillSales(rate=D(rate), net=D(net), tax=D(tax), scheme=scheme),)
+
+
+@pytest.mark.parametrize(
+    ("report", "code"),
+    [
+        (z(tenders=cash("119.80")), "residual"),
+        (z(sales=sold("19", "100.00", "19.00"), tenders=cash("119.00")), "vat_rate"),
+        (z(sales=sold("20", "100.00", "21.00"), tenders=cash("121.00")), "vat_check"),
+        (z(sales=sold("19", "100.00", "19.00", TaxScheme.OSS), tenders=cash("119.00")), "till_scheme"),
+        (z(sales=sold("20", "100.00", "20.00", TaxScheme.EXEMPT)), "vat_on_untaxed"),
+        (z(tenders=cash("120.00", PaymentMethod.WALLET)), "payment_account"),
+        (z(tenders=cash("120.00", PaymentMethod.GIFT_CARD)), "gift_card_kind"),
+        (z(tenders=cash("170.00"), gift_cards_sold=D("50.00")), "gift_card_kind"),
+        (z(currency="CHF"), "currency"),
+    ],
+)
+def test_a_closing_that_cannot_be_booked_parks(report: ZReport, code: str) -> None:
+    with pytest.raises(MappingError) as caught:
+        z_entries(report, accounts=books())
+    assert caught.value.code == code and "Z 42" in caught.value.message
+
+
+def test_a_closing_with_accounts_on_credit_old_invoices_and_a_surplus() -> None:
+    report = z(
+        tenders=cash("80.03"), on_account=D("50.00"), old_invoices=D("10.00"), cash_expected=D("80.00"),
+        cash_counted=D("80.50"),
+    )  # fmt: skip
+    closing, surplus = z_entries(report, accounts=books())
+    found = sums([closing])
+    assert found["411TILL"] == D("40.00") and found["758000"] == D("-0.03") and closing.flags == ("rounding",)
+    assert (closing.piece, surplus.piece) == ("ZTILL-42", "ZTILL-42E")
+    assert sums([surplus]) == {"530000": D("0.50"), "758000": D("-0.50")}
+
+
+def purchase(regime: PurchaseRegime, *lines: SupplierInvoiceLine, **over: Any) -> SupplierInvoice:
+    fields: dict[str, Any] = {
+        "external_id": "1", "supplier": "DUPONT", "number": "F1", "issued_on": DAY, "due_on": date(2026, 10, 30),
+        "currency": "EUR", "regime": regime, "lines": lines, "total": D("120.00"),
+    }  # fmt: skip
+    return SupplierInvoice(**{**fields, **over})
+
+
+def cost(net: str = "100.00", tax: str = "20.00", kind: str = "goods", **over: Any) -> SupplierInvoiceLine:
+    return SupplierInvoiceLine(cost=kind, net=D(net), tax=D(tax), rate=D("20"), **over)
+
+
+def test_assets_discounts_due_days_and_other_suppliers_accounts() -> None:
+    accounts = books(purchases={"costs": {"equipment": "218300"}, "suppliers": {"DUPONT": "401001"}})
+    line = cost(kind="equipment", asset=True)
+    entry = supplier_entry(
+        purchase(PurchaseRegime.DOMESTIC, line, total=D("117.60"), discount=D("2.40")), accounts=accounts
+    )
+    assert sums([entry]) == {
+        "218300": D("100.00"), "445620": D("20.00"), "765000": D("-2.40"), "401001": D("-117.60"),
+    }  # fmt: skip
+    assert [x.due_on for x in entry.lines if x.account == "401001"] == [date(2026, 10, 30)]
+
+
+@pytest.mark.parametrize("regime", list(PurchaseRegime))
+def test_under_franchise_the_vat_of_a_purchase_is_a_cost(regime: PurchaseRegime) -> None:
+    tax = "0.00" if regime is PurchaseRegime.NO_VAT else "20.00"
+    line = SupplierInvoiceLine(cost="goods", net=D("100.00"), tax=D(tax), rate=D("20") if D(tax) else None)
+    total = D("120.00") if regime is PurchaseRegime.DOMESTIC else D("100.00")
+    entry = supplier_entry(purchase(regime, line, total=total), accounts=books(franchise=True))
+    found = sums([entry])
+    assert found["607000"] == D("100.00") + D(tax)
+    assert not [a for a in found if a.startswith("4456")]
+    assert found["401DUPONT"] == -total
+
+
+@pytest.mark.parametrize(
+    ("bought", "code"),
+    [
+        (purchase(PurchaseRegime.DOMESTIC, cost(), total=D("121.00")), "residual"),
+        (purchase(PurchaseRegime.DOMESTIC, cost(kind="horses")), "cost_kind"),
+        (purchase(PurchaseRegime.DOMESTIC, cost(tax="25.00")), "vat_check"),
+        (purchase(PurchaseRegime.NO_VAT, cost()), "vat_on_untaxed"),
+        (purchase(PurchaseRegime.DOMESTIC, cost(), currency="USD"), "currency"),
+        (purchase(PurchaseRegime.DOMESTIC, cost(), withheld_by="amazon"), "fee_invoice"),
+        (purchase(PurchaseRegime.DOMESTIC, cost("0.00", "0.00"), total=D("0.00")), "total"),
+    ],
+)
+def test_a_purchase_that_cannot_be_booked_parks(bought: SupplierInvoice, code: str) -> None:
+    with pytest.raises(MappingError) as caught:
+        supplier_entry(bought, accounts=books())
+    assert caught.value.code == code and "F1 of DUPONT" in caught.value.message
+
+
+def test_nothing_due_is_no_oss_payment() -> None:
+    with pytest.raises(MappingError, match="nothing is due"):
+        oss_payment_entry("2026T3", {"DE": D("0.00")}, paid_on=DAY, accounts=books())
