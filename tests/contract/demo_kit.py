@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from comptoir_demo.config import DemoConfig
 from comptoir_demo.connector import DemoConnector
@@ -22,9 +22,10 @@ class DemoKit(ConnectorKit):
     page_rows = 5
     follows = dict.fromkeys(("price", "name", "stock"), ("updated_at",))
     signature_header = "x-demo-signature"
+    shop_model: ClassVar[type[DemoShop]] = DemoShop
 
     def start(self) -> None:
-        self.shop = DemoShop(self.clock, token=TOKEN, webhook_secret=SECRET)
+        self.shop = self.shop_model(self.clock, token=TOKEN, webhook_secret=SECRET)
         self.made = 0
 
     def transport(self) -> Transport:

@@ -200,10 +200,10 @@ def _later_words(bench: Bench, subject: Subject) -> None:
     bench.kit.answer(entity, good.natural_key, None)
     bench.kit.answer(entity, bad.natural_key, "unknown account")
     bench.clock.advance(600)
-    for turn in ("first", "second, after a crash before it was filed away"):
+    for turn in ("first", "second (after a crash; it was not filed away)"):
         words = {w.natural_key: w for w in _said(bench, file_away=False) if w.entity is entity}
         missing = {bad.natural_key} - set(words)
-        demand(not missing, f"read the {turn} time, the refusal is not told")
+        demand(not missing, f"read for the {turn} time, the refusal is not told")
         demand(words[bad.natural_key].outcome == "rejected", "a refusal is told as accepted")
         demand(words[bad.natural_key].reason, "a refusal is told without its reason")
         told = words.get(good.natural_key)

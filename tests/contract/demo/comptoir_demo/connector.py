@@ -60,11 +60,12 @@ class DemoConnector:
 
     manifest: ClassVar[Manifest] = load_manifest("comptoir_demo")
     config_model: ClassVar[type[ConnectorConfig]] = DemoConfig
+    client_model: ClassVar[type[DemoClient]] = DemoClient
 
     def __init__(self, config: DemoConfig, ctx: ConnectorContext) -> None:
         self._config = config
         self._ctx = ctx
-        self._client = DemoClient(ctx)
+        self._client = self.client_model(ctx)
 
     def check(self) -> CheckReport:
         """Whether the token is taken."""

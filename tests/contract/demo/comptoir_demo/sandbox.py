@@ -104,6 +104,7 @@ class DemoShop:
             rows = [row for row in rows if row["updated_at"] >= query["since"]]
         if key in query:
             rows = [row for row in rows if row[key] == query[key]]
+        rows = rows[int(query.get("offset", "0")) :]
         shown = [self._seen(row) for row in rows[: int(query.get("limit", "50"))]]
         return self._json(200, {"rows": shown, "total": len(rows)})
 

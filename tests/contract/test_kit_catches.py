@@ -1,0 +1,52 @@
+"""The kit fails, each time naming the rule, on faults planted in the demonstration connectors: one for each rule."""
+
+from __future__ import annotations
+
+import pytest
+
+from comptoir.testing import ConnectorKit, run_suite
+from comptoir.testing.conformance import RULES
+
+from tests.contract.demo_kit import DemoKit
+from tests.contract.planted_shop import SHOP_FAULTS
+from tests.contract.planted_till import TILL_FAULTS
+
+FAULTS: list[tuple[str, type[ConnectorKit]]] = [*SHOP_FAULTS, *TILL_FAULTS]
+
+
+@pytest.mark.parametrize(("rule", "kit"), FAULTS, ids=[f"{rule}-{kit.__name__}" for rule, kit in FAULTS])
+def test_a_planted_fault_is_caught_by_its_rule(rule: str, kit: type[ConnectorKit]) -> None:
+    failed = [verdict for verdict in run_suite(kit, [rule]) if verdict.state == "failed"]
+    assert failed, f"{kit.__name__} breaks {rule} {RULES[rule].name}, and the kit passes it"
+    for verdict in failed:
+        assert verdict.rule == rule
+        assert verdict.message.startswith(f"{rule} {RULES[rule].name}")
+        assert f"Rule: {RULES[rule].says}" in verdict.message
+        assert f"To do: {RULES[rule].do}" in verdict.message
+
+
+def test_every_rule_has_a_planted_fault() -> None:
+    assert set(RULES) == {rule for rule, _ in FAULTS}
+
+
+def test_what_the_kit_lacks_is_said_of_the_kit() -> None:
+    class Lazy(DemoKit):
+        create = ConnectorKit.create
+
+    (verdict,) = [v for v in run_suite(Lazy, ["K10"]) if v.subject == "pull item"]
+    assert (verdict.rule, verdict.state) == ("K00", "failed")
+    assert "K10 read-is-whole needs create() of the kit" in verdict.message
+
+
+def test_an_exemption_is_a_skip_that_says_why() -> None:
+    class Exempt(DemoKit):
+        exempt = {"K14 item": "the shop shows no dates of items"}  # noqa: RUF012 - as an author writes it
+
+    verdicts = {v.subject: v for v in run_suite(Exempt, ["K14"])}
+    assert verdicts["pull item"].state == "skipped"
+    assert "the shop shows no dates of items" in verdicts["pull item"].message
+
+
+def test_an_unknown_rule_is_no_pass() -> None:
+    with pytest.raises(ValueError, match="no rule K77"):
+        run_suite(DemoKit, ["K77"])
