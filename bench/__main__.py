@@ -11,7 +11,7 @@ import sys
 from bench.measure import Differs, say
 
 #: In the order in which they run; each is a module with `run(options)`.
-BENCHES = ("mapping", "imports", "orders", "resync", "match", "landing", "stock", "memory")
+BENCHES = ("mapping", "imports", "orders", "resync", "match", "landing", "stock", "books", "memory")
 
 
 def main() -> int:

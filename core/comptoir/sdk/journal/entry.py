@@ -224,12 +224,12 @@ class Terms:
                 self._limits.account_label,
                 title=True,
             ),
-            piece=label_of_entry(words(payload.get("piece")), "piece", remarks, 200).replace(" ", ""),
+            piece=_code(payload.get("piece"), "piece", remarks),
             posted_on=posted,
             document_on=as_date(document, record, "document_on") if document else posted,
             label=label,
-            reference=label_of_entry(words(payload.get("reference")), "reference", remarks, 200).replace(" ", ""),
-            invoice=label_of_entry(words(payload.get("invoice")), "invoice", remarks, 200).replace(" ", ""),
+            reference=_code(payload.get("reference"), "reference", remarks),
+            invoice=_code(payload.get("invoice"), "invoice", remarks),
             currency=self._currency,
             lines=lines,
             remarks=remarks,
@@ -387,9 +387,21 @@ class Terms:
                 made.add("", "separators and formula signs replaced")
             return shorten(flat, "", made, limit)
         text = label_of_entry(value, "", made, limit)
-        if not title and any(unicodedata.combining(c) for c in unicodedata.normalize("NFD", value)):
+        if (
+            not title
+            and not value.isascii()
+            and any(unicodedata.combining(c) for c in unicodedata.normalize("NFD", value))
+        ):
             made.add("", "accents dropped")
         return text
+
+
+def _code(value: object, where: str, remarks: Remarks) -> str:
+    """A number of a document as entries have it: capitals and digits, no spaces."""
+    text = words(value)
+    if not _CAPITALS.fullmatch(text):
+        text = label_of_entry(text, where, remarks, 200) if text else ""
+    return text.replace(" ", "")
 
 
 def _cents(value: object, record: str, path: str) -> int:

@@ -7,6 +7,7 @@ apart, no piece stands for two entries, and the sums per account and month are t
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ __all__ = ["Faults", "ReadLine", "Sums", "audit", "digits_date", "slashed_date",
 #: the account is the one that is written there and the third party ''.
 Sums = dict[tuple[str, str, str], tuple[int, int]]
 _MOST = 50
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f]")
+_AMOUNTS = {sign: re.compile(rf"[0-9]{{1,12}}{re.escape(sign)}[0-9]{{2}}") for sign in ",."}
 
 
 class Faults:
@@ -71,24 +74,29 @@ def text_lines(file: BinaryIO, charset: str, faults: Faults) -> Iterator[tuple[i
             faults.add(number, f"not {charset} at byte {error.start + 1}")
             continue
         line = text.rstrip("\r\n")
-        if any(ord(char) < 32 and char != "\t" for char in line):
+        if _CONTROL.search(line):
             faults.add(number, "holds a control character")
         yield number, line
 
 
 def digits_date(text: str, form: str, number: int, faults: Faults) -> date | None:
     """A date of digits in the order of `form` (`JJMMAA`, `JJMMAAAA`, `AAAAMMJJ`); None and a fault when it is none."""
-    parts = dict.fromkeys("JMA", "")
-    if len(text) == len(form) and re.fullmatch(r"[0-9]+", text):
-        for mark, digit in zip(form, text, strict=True):
-            parts[mark] += digit
-        year = int(parts["A"]) + (2000 if len(parts["A"]) == 2 else 0)
-        try:
-            return date(year, int(parts["M"]), int(parts["J"]))
-        except ValueError:
-            pass  # said below, like every other text that is no date
-    faults.add(number, f"{text!r} is no date {form}")
-    return None
+    found = _date(text, form)
+    if found is None:
+        faults.add(number, f"{text!r} is no date {form}")
+    return found
+
+
+@functools.lru_cache(4096)
+def _date(text: str, form: str) -> date | None:
+    if len(text) != len(form) or not re.fullmatch(r"[0-9]+", text):
+        return None
+    parts = {mark: "".join(digit for digit, of in zip(text, form, strict=True) if of == mark) for mark in "JMA"}
+    year = int(parts["A"]) + (2000 if len(parts["A"]) == 2 else 0)
+    try:
+        return date(year, int(parts["M"]), int(parts["J"]))
+    except ValueError:
+        return None
 
 
 def slashed_date(text: str, form: str, number: int, faults: Faults) -> date | None:
@@ -101,7 +109,7 @@ def slashed_date(text: str, form: str, number: int, faults: Faults) -> date | No
 
 def whole_cents(text: str, sign: str, number: int, faults: Faults) -> int | None:
     """Cents of an amount with two decimals after `sign`, not negative, no thousands separator."""
-    if re.fullmatch(rf"[0-9]{{1,12}}{re.escape(sign)}[0-9]{{2}}", text):
+    if _AMOUNTS[sign].fullmatch(text):
         return int(text.replace(sign, ""))
     faults.add(number, f"{text!r} is no amount with two decimals after {sign!r}")
     return None

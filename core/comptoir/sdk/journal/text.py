@@ -7,6 +7,7 @@ cut: accounts are refused, other codes get an alias that ends in a hash of the w
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import re
 import unicodedata
@@ -188,14 +189,18 @@ def as_decimal(value: object, record: str, path: str) -> Decimal:
 
 def as_date(value: object, record: str, path: str) -> date:
     """A date of the payload (JJ/MM/AAAA text or a date); RecordRejected when it is none."""
-    if isinstance(value, date):
-        return value
+    found = value if isinstance(value, date) else _day(str(value))
+    if found is None:
+        raise RecordRejected(f"{record}: {path} is not a date JJ/MM/AAAA", record=record, field=path, code="bad_date")
+    return found
+
+
+@functools.lru_cache(2048)
+def _day(text: str) -> date | None:
     try:
-        return datetime.strptime(str(value), "%d/%m/%Y").date()  # noqa: DTZ007 - a calendar day has no zone
+        return datetime.strptime(text, "%d/%m/%Y").date()  # noqa: DTZ007 - a calendar day has no zone
     except ValueError:
-        raise RecordRejected(
-            f"{record}: {path} is not a date JJ/MM/AAAA", record=record, field=path, code="bad_date"
-        ) from None
+        return None
 
 
 def cents(value: Decimal) -> Decimal:
