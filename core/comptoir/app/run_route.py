@@ -15,6 +15,7 @@ from comptoir.engine.create import create_unmatched
 from comptoir.engine.deliver import Deliverer
 from comptoir.engine.derive import derive_journal
 from comptoir.engine.drain import drain
+from comptoir.engine.handovers import look_after_batches
 from comptoir.engine.hub import BROUGHT_ALONG, Hub, Route
 from comptoir.engine.match import match_records
 from comptoir.engine.paused import Stopped
@@ -155,6 +156,7 @@ def _send(hub: Hub, route: Route, report: RunReport, stopped: Stopped, plan_only
                     for source in route.sources:
                         Publisher(hub, route, source, target, report).send()
             acknowledge(hub, target, report)
+            look_after_batches(hub, target)
     if plan_only:
         report.notes.append("planned only: nothing was sent")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from comptoir.cli.batches import batch_app, books_app
 from comptoir.cli.connections import connection_app
 from comptoir.cli.connectors import new_connector
 from comptoir.cli.doubt import doubt
@@ -34,6 +35,8 @@ quarantine_app = typer.Typer(help="Records that need a person: look, mend, retry
 db_app = typer.Typer(help="Comptoir's database.", no_args_is_help=True)
 app.add_typer(match_app, name="match")
 app.add_typer(connection_app, name="connection")
+app.add_typer(batch_app, name="batch")
+app.add_typer(books_app, name="books")
 app.command("plan")(plan)
 app.command("new-connector")(new_connector)
 app.command("doubt")(doubt)

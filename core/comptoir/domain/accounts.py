@@ -142,6 +142,9 @@ class AccountMap(BaseModel):
     late_documents: Literal["first_open_day", "today"] = Field(
         default="first_open_day", description="Where a document of a closed period is posted"
     )
+    corrections: Literal["reversal", "difference"] = Field(
+        default="reversal", description="What goes out when a posted entry changes: reversal and new version, or less"
+    )
     labels: dict[str, str] = Field(default_factory=dict, description="Account, or its beginning -> title")
     channels: dict[str, ChannelSettings] = Field(default_factory=dict)
     changes: tuple[dict[str, Any], ...] = Field(default=(), description="What differs from `valid_from` on")

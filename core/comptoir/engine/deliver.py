@@ -13,6 +13,7 @@ from uuid import UUID
 
 from comptoir.domain.authority import new_listing
 from comptoir.engine.counts import RunReport
+from comptoir.engine.handovers import note_batch
 from comptoir.engine.hub import Hub, Link
 from comptoir.engine.render import Rendered, render
 from comptoir.errors import (
@@ -202,7 +203,9 @@ class Deliverer:
         ]
         results = self._push(PushBatch(str(batch_id), entity, ops), fences)
         if results is not None:
-            self._settle(entity, {k: d for k, (d, _) in ready.items()}, {k: r for k, (_, r) in ready.items()}, results)
+            self._settle(
+                batch_id, entity, {k: d for k, (d, _) in ready.items()}, {k: r for k, (_, r) in ready.items()}, results
+            )
 
     def _push(self, batch: PushBatch, fences: dict[UUID, int]) -> Sequence[PushResult] | None:
         try:
@@ -233,6 +236,7 @@ class Deliverer:
 
     def _settle(
         self,
+        batch_id: UUID,
         entity: EntityName,
         deliveries: Mapping[UUID, Claimed],
         rendered: Mapping[UUID, Rendered],
@@ -242,6 +246,7 @@ class Deliverer:
         bindings: list[Any] = []
         refused: list[tuple[Claimed, ComptoirError]] = []
         answered: set[UUID] = set()
+        in_files: list[UUID] = []
         new_id = self._hub.ports.ids.new
         for result in results:
             key = UUID(result.delivery_id)
@@ -254,6 +259,8 @@ class Deliverer:
                 refused.append((delivery, RecordRejected(words, field=result.field, hint=result.hint, code="rejected")))
                 continue
             outcome = "accepted" if result.outcome == "accepted" else "unknown"
+            if result.outcome == "written":
+                in_files.append(key)
             natural_key = rendered[key].natural_key
             external_id = result.external_id or natural_key
             rows.append((key, delivery.fence, "confirmed", outcome, external_id, result.reason))
@@ -267,6 +274,7 @@ class Deliverer:
         with self._hub.database.transaction() as session:
             Outbox(session).settle(rows, now)
             Bindings(session).confirm(bindings, now)
+            note_batch(session, self._link, batch_id, entity, in_files, now)
             self._settle_refused(session, entity, refused)
             self._resolve_parked(session, entity, [deliveries[row[0]] for row in rows])
         self._report.entities[entity].delivered += len(rows)
@@ -379,6 +387,7 @@ class Deliverer:
             outbox = Outbox(session)
             outbox.settle(rows, now)
             Bindings(session).confirm(bindings, now)
+            note_batch(session, self._link, UUID(batch_id), entity, [row[0] for row in rows], now)
             outbox.put_back(again, state="pending", wait_seconds=0.0, reason="looked up: it had not arrived")
         self._report.entities[entity].delivered += len(rows)
         if unsure or by_id:

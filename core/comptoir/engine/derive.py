@@ -14,8 +14,9 @@ from typing import Any
 from uuid import UUID
 
 from comptoir.domain.accounts import ChannelBooks
-from comptoir.domain.corrections import correct_entries
+from comptoir.domain.corrections import base_key, correct_entries, difference_entries, rewrite_entries
 from comptoir.domain.journal import derive_entries
+from comptoir.domain.periods import into_open_period
 from comptoir.engine.counts import RunReport
 from comptoir.engine.hub import Hub
 from comptoir.engine.policies import BEFORE_CUTOVER
@@ -52,6 +53,7 @@ def _derive(hub: Hub, session: Session, ids: Sequence[UUID], report: RunReport) 
     for stored in orders.values():
         by_channel[stored.head.connection].append(stored)
     posted = Journal(session).of_documents(list(orders))
+    withdrawn = Journal(session).withdrawn_of(list(orders))
     now = hub.ports.clock.now()
     counts = report.entities[EntityName.JOURNAL_ENTRY]
     new: list[tuple[UUID, UUID, JournalEntry]] = []
@@ -69,7 +71,10 @@ def _derive(hub: Hub, session: Session, ids: Sequence[UUID], report: RunReport) 
                 continue
             its_refunds = [r.document for r in refunds.get(order.external_id, ()) if not r.head.before_cutover]
             try:
-                entries = _entries(hub, order, its_refunds, books, posted.get(stored.head.record_id, []), now.date())
+                entries = _entries(
+                    hub, order, its_refunds, books, posted.get(stored.head.record_id, []),
+                    withdrawn.get(stored.head.record_id, []), now.date(),
+                )  # fmt: skip
             except MappingError as error:
                 counts.quarantined += 1
                 _park(hub, session, channel, order, error, report, stored.head.record_id)
@@ -109,11 +114,19 @@ def _entries(
     refunds: list[Refund],
     books: ChannelBooks,
     posted: list[JournalEntry],
+    withdrawn: list[JournalEntry],
     today: date,
 ) -> list[JournalEntry]:
-    """What must be added to the journal for an order."""
+    """What must be added to the journal for an order: corrections of what is posted, in open periods; what was taken
+    back from the books is written again under its piece."""
     wanted = derive_entries(order, refunds, channel=books, accounts=hub.accounts)
-    return correct_entries(posted, wanted, posted_on=today)
+    standing = {base_key(entry.key) for entry in posted}
+    taken_back = [entry for entry in withdrawn if base_key(entry.key) not in standing]
+    again = {base_key(entry.key) for entry in taken_back}
+    redone = rewrite_entries(taken_back, [entry for entry in wanted if entry.key in again]).entries
+    correct = difference_entries if hub.accounts.corrections == "difference" else correct_entries
+    added = correct(posted, [entry for entry in wanted if entry.key not in again], posted_on=today)
+    return [*redone, *into_open_period(added, accounts=hub.accounts, today=today)]
 
 
 def _park(

@@ -25,6 +25,7 @@ from comptoir.sdk.ports import Clock, Random, Tasks
 __all__ = [
     "Acknowledgement",
     "Acknowledges",
+    "BatchFiles",
     "Change",
     "ChangeResult",
     "CheckItem",
@@ -37,6 +38,7 @@ __all__ = [
     "Experiment",
     "Experiments",
     "Fetches",
+    "HandsOver",
     "Hint",
     "Page",
     "Probe",
@@ -249,6 +251,20 @@ class Acknowledgement:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchFiles:
+    """The files of a batch: names as the operator sees them, digests of their bytes, and where they are.
+
+    `waiting`: at least one still lies where the program takes it; `taken`: gone, or renamed by the program;
+    `withdrawn`: taken back by us. `keys` are the natural keys of its records.
+    """
+
+    files: Sequence[str]
+    sha256: Sequence[str]
+    state: Literal["waiting", "taken", "withdrawn"]
+    keys: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Experiment:
     """One change of a test object, and what the source's modified date does with it.
 
@@ -388,6 +404,20 @@ class Probes(Protocol):
 
     def probe(self, batch: PushBatch) -> Sequence[Probe]:
         """One probe per op; reads only."""
+        ...
+
+
+@runtime_checkable
+class HandsOver(Protocol):
+    """Writes batches into files that somebody takes later, and can take one back."""
+
+    def batch(self, batch: str) -> BatchFiles | None:
+        """What became of the files of a batch; None when it was never handed over here. Reads only."""
+        ...
+
+    def withdraw(self, batch: str) -> Sequence[str]:
+        """Takes a batch back: files that still lie there are moved away, its records can be handed over again. The
+        natural keys of its records. Idempotent."""
         ...
 
 

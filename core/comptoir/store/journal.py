@@ -15,9 +15,13 @@ __all__ = ["Dirty", "Journal", "stock_mark"]
 
 _ENTRY = (
     "id, key, document_id, kind, journal, journal_label, piece, posted_on, label, currency, connection, document, "
-    "total, reverses, flags, created_at"
+    "total, reverses, flags, document_on, reference, invoice, created_at"
 )
-_LINE = "entry_id, position, account, account_label, third_party, third_party_label, label, side, amount, due_on"
+_LINE = (
+    "entry_id, position, account, account_label, third_party, third_party_label, label, side, amount, due_on, "
+    "payment_method, vat_code, vat_rate, foreign_amount, foreign_currency"
+)
+_SHARE = "entry_id, position, plan, section, amount"
 
 
 def stock_mark(target: str) -> str:
@@ -89,12 +93,14 @@ class Journal:
         """New entries with their ids and documents; each must balance, which the database checks at commit."""
         heads: list[Row] = []
         lines: list[Row] = []
+        shares: list[Row] = []
         for entry_id, document_id, entry in entries:
             heads.append(
                 (
                     entry_id, entry.key, document_id, entry.kind.value, entry.journal, entry.journal_label,
                     entry.piece, entry.posted_on, entry.label, entry.currency, entry.channel, entry.document,
-                    entry.total, entry.reverses, list(entry.flags), at,
+                    entry.total, entry.reverses, list(entry.flags), entry.document_on, entry.reference,
+                    entry.invoice, at,
                 )
             )  # fmt: skip
             for position, line in enumerate(entry.lines, 1):
@@ -102,15 +108,19 @@ class Journal:
                     (
                         entry_id, position, line.account, line.account_label, line.third_party,
                         line.third_party_label, line.label, line.side.value, line.amount, line.due_on,
+                        line.payment_method and line.payment_method.value, line.vat_code, line.vat_rate,
+                        line.foreign and line.foreign.amount, line.foreign and line.foreign.currency,
                     )
                 )  # fmt: skip
+                shares += [(entry_id, position, s.plan, s.section, s.amount) for s in line.analytic]
         self._session.copy("journal_entry", _ENTRY, heads)
         self._session.copy("journal_line", _LINE, lines)
+        self._session.copy("journal_share", _SHARE, shares)
 
     def of_documents(self, document_ids: Sequence[UUID]) -> dict[UUID, list[JournalEntry]]:
-        """Everything posted for these documents, in the order of recording."""
+        """Everything posted for these documents, in the order of recording; what was withdrawn is not."""
         heads = self._session.rows(
-            f"select {_ENTRY} from journal_entry where document_id = any(%s) order by seq",
+            f"select {_ENTRY} from journal_entry where document_id = any(%s) and withdrawn_in is null order by seq",
             (list(document_ids),),
         )
         found: dict[UUID, list[JournalEntry]] = defaultdict(list)
@@ -129,7 +139,8 @@ class Journal:
         """Entries of a period in the order of recording, in bounded memory; needs a transaction."""
         batch: list[Row] = []
         for head in self._session.stream(
-            f"select {_ENTRY} from journal_entry where posted_on between %s and %s order by posted_on, seq",
+            f"select {_ENTRY} from journal_entry where posted_on between %s and %s "
+            "and withdrawn_in is null order by posted_on, seq",
             (first, last),
         ):
             batch.append(head)
@@ -137,6 +148,51 @@ class Journal:
                 yield from self._entries(batch)
                 batch = []
         yield from self._entries(batch)
+
+    def with_keys(self, keys: Sequence[str]) -> list[tuple[UUID, JournalEntry]]:
+        """The entries with these keys and the ids of their documents, in the order of recording."""
+        heads = self._session.rows(
+            f"select {_ENTRY} from journal_entry where key = any(%s) and withdrawn_in is null order by seq",
+            (list(keys),),
+        )
+        lines = self._lines([head[0] for head in heads])
+        return [(head[2], _entry(head, lines[head[0]])) for head in heads]
+
+    def reversing(self, keys: Sequence[str]) -> list[JournalEntry]:
+        """Entries that reverse one of these."""
+        heads = self._session.rows(
+            f"select {_ENTRY} from journal_entry where reverses = any(%s) and withdrawn_in is null order by seq",
+            (list(keys),),
+        )
+        lines = self._lines([head[0] for head in heads])
+        return [_entry(head, lines[head[0]]) for head in heads]
+
+    def withdrawn_of(self, document_ids: Sequence[UUID]) -> dict[UUID, list[JournalEntry]]:
+        """What was posted for these documents and taken back, in the order of recording."""
+        heads = self._session.rows(
+            f"select {_ENTRY} from journal_entry where document_id = any(%s) and withdrawn_in is not null order by seq",
+            (list(document_ids),),
+        )
+        found: dict[UUID, list[JournalEntry]] = defaultdict(list)
+        lines = self._lines([head[0] for head in heads])
+        for head in heads:
+            found[head[2]].append(_entry(head, lines[head[0]]))
+        return found
+
+    def withdraw(self, keys: Sequence[str], batch: UUID) -> int:
+        """These entries count no more: the batch that held them was taken back from the books."""
+        return self._session.execute(
+            "update journal_entry set withdrawn_in = %s where key = any(%s) and withdrawn_in is null",
+            (batch, list(keys)),
+        )
+
+    def documents_of(self, first: date, last: date) -> list[UUID]:
+        """The documents that have an entry in a period."""
+        rows = self._session.rows(
+            "select distinct document_id from journal_entry where posted_on between %s and %s and withdrawn_in is null",
+            (first, last),
+        )
+        return [row[0] for row in rows]
 
     def _entries(self, heads: list[Row]) -> Iterator[JournalEntry]:
         lines = self._lines([head[0] for head in heads])
@@ -153,8 +209,19 @@ class Journal:
             (entry_ids,),
         ):
             fields = dict(zip(names, row, strict=True))
-            fields.pop("position")
+            amount, currency = fields.pop("foreign_amount"), fields.pop("foreign_currency")
+            if amount is not None:
+                fields["foreign"] = {"amount": amount, "currency": currency}
             found[fields.pop("entry_id")].append(fields)
+        for entry_id, position, plan, section, amount in self._session.rows(
+            f"select {_SHARE} from journal_share where entry_id = any(%s) order by entry_id, position, plan, section",
+            (entry_ids,),
+        ):
+            line = found[entry_id][position - 1]
+            line.setdefault("analytic", []).append({"plan": plan, "section": section, "amount": amount})
+        for fields_of in found.values():
+            for fields in fields_of:
+                del fields["position"]
         return found
 
 

@@ -72,6 +72,16 @@ _CLAIMED = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """A delivery that was taken back."""
+
+    record_id: UUID
+    source: str
+    route: str
+    natural_key: str
+
+
 class Outbox:
     """Deliveries of all targets."""
 
@@ -312,6 +322,27 @@ class Outbox:
             return False
         self.add([row])
         return True
+
+    def holders(self, entity: EntityName, keys: Sequence[str]) -> list[tuple[str, str]]:
+        """(target, natural key) of the records that a target has, or may have."""
+        rows = self._session.rows(
+            "select distinct target, natural_key from delivery where entity = %s and natural_key = any(%s) "
+            "and state in ('sent', 'in_doubt', 'confirmed')",
+            (entity.value, list(keys)),
+        )
+        return [(row[0], row[1]) for row in rows]
+
+    def withdraw(
+        self, target: str, entity: EntityName, keys: Sequence[str], reason: str, at: datetime
+    ) -> list[Withdrawn]:
+        """Deliveries that the target does not have any more: their batch was taken back."""
+        rows = self._session.rows(
+            "update delivery set state = 'dead', outcome = 'unknown', reason = %s, settled_at = %s "
+            "where target = %s and entity = %s and natural_key = any(%s) and state = 'confirmed' "
+            "returning record_id, source, route, natural_key",
+            (reason, at, target, entity.value, list(keys)),
+        )
+        return [Withdrawn(*row) for row in rows]
 
     def acknowledge(
         self,

@@ -182,6 +182,14 @@ class Bindings:
             (list(record_ids), connection, entity.value),
         )
 
+    def release(self, connection: str, entity: EntityName, record_ids: Sequence[UUID]) -> None:
+        """Records that a target does not have any more, because they were taken back there."""
+        self._session.execute(
+            "update binding set state = 'tombstone' where record_id = any(%s) and connection = %s and entity = %s "
+            "and state = 'linked' and role = 'made'",
+            (list(record_ids), connection, entity.value),
+        )
+
     def stamp(self, record_id: UUID, connection: str, entity: EntityName, content_hash: str) -> None:
         """Notes what a target is known to have, after it told us itself."""
         self._session.execute(
