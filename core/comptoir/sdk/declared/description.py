@@ -79,7 +79,7 @@ class Paging(Closed):
     style: Literal["none", "page", "offset", "after_id", "cursor", "next_url", "link_header"]
     param: Word | None = None
     size_param: Word | None = None
-    size: int = Field(default=100, ge=2, le=10_000, description="Records asked for at once")
+    size: int = Field(default=100, ge=2, le=1_000, description="Records asked for at once")
     first: int = Field(default=1, ge=0, le=1, description="Number of the first page")
     next: DataPath | None = None
     more: DataPath | None = Field(default=None, description="Where the answer says whether there is more")

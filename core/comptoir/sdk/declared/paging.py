@@ -9,6 +9,7 @@ read again from its beginning: what has not changed costs nothing further down. 
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -138,31 +139,56 @@ class ListReader:
         yield Chunk(rows, None, total, headers.get("date"))
 
     def _numbered(self, begin: dict[str, Any]) -> Iterator[Chunk]:
-        number = _count(begin.get("page"), self._paging.first)
-        taken, first_total = _count(begin.get("taken"), 0), begin.get("total")
+        """Pages by number. After each one, the page before is looked at again: what has slid into it is given too."""
+        first = self._paging.first
+        number, taken = max(_count(begin.get("page"), first), first), 0
+        total: int | None = None
+        # A count says where a list ends as long as it is read from its beginning, and nothing comes or goes.
+        moved = "page" in begin
+        kept = begin.get("before")
+        before = set(kept) if isinstance(kept, list) else set[int]()
         while True:
-            try:
-                answer, headers = self._get({self._paging.counter: str(number), **self._size()})
-            except RecordRejected as error:
-                past = self._paging.past_end_status
-                if past is None or error.code != f"http_{past}" or number == self._paging.first:
-                    raise
-                self._not_short(taken, first_total)
-                return
-            rows, total = self._rows(answer), self._total(answer, headers)
-            if first_total is not None and total is not None and total < first_total:
-                raise _Moved
-            first_total = total if first_total is None else first_total
+            found = self._page(number)
+            answer, headers, rows = found if found is not None else (None, {}, [])
+            now = total if found is None else self._total(answer, headers)
+            moved = moved or (total is not None and now != total)
+            total = now
+            slid = []
+            if before:
+                again = self._page(number - 1)
+                slid = [row for row in (again[2] if again else []) if self._mark(row) not in before]
+                moved = moved or bool(slid)
+            if slid:
+                taken += len(slid)
+                before |= {self._mark(row) for row in slid}
+                yield Chunk(slid, {"page": number, "before": sorted(before)}, total, None)
             if not rows:
-                self._not_short(taken, total)
+                if not moved:
+                    self._not_short(taken, total)
                 return
+            before = {self._mark(row) for row in rows}
             taken += len(rows)
+            ended = not moved and total is not None and taken >= total
             number += 1
-            ended = total is not None and taken >= total
-            position = None if ended else {"page": number, "taken": taken, "total": first_total}
-            yield Chunk(rows, position, total, headers.get("date"))
+            after = None if ended else {"page": number, "before": sorted(before)}
+            yield Chunk(rows, after, total, headers.get("date"))
             if ended:
                 return
+
+    def _mark(self, row: Row) -> int:
+        """What is remembered of a record that was given."""
+        return zlib.crc32(self._id_of(row).encode())
+
+    def _page(self, number: int) -> tuple[Any, Mapping[str, str], Sequence[Row]] | None:
+        """A page; None past the end, where the server refuses instead of giving an empty one."""
+        try:
+            answer, headers = self._get({self._paging.counter: str(number), **self._size()})
+        except RecordRejected as error:
+            past = self._paging.past_end_status
+            if past is None or error.code != f"http_{past}" or number == self._paging.first:
+                raise
+            return None
+        return answer, headers, self._rows(answer)
 
     def _by_offset(self, begin: dict[str, Any]) -> Iterator[Chunk]:
         offset, last, top = _count(begin.get("offset"), 0), begin.get("last"), begin.get("top")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from comptoir.errors import ComptoirError, ContractViolation, OutcomeUnknown, RecordRejected
@@ -33,6 +34,7 @@ class DeclaredPushes(DeclaredRest):
         wrote = False
         for op in batch.ops:
             try:
+                self._fit(op)
                 result, sent = self._one(table, op)
             except RecordRejected as error:
                 result, sent = _rejected(op, error), False
@@ -77,6 +79,28 @@ class DeclaredPushes(DeclaredRest):
                     op.delivery_id, "accepted", external_id=found[0], reason="it was there already"
                 ), False
         return self._create(table, op), True
+
+    def _fit(self, op: PushOp) -> None:
+        """RecordRejected for what the target would cut, change or misread: the manifest's limits, by key."""
+        limits = self.manifest.limits
+        for path, name, value in _values(op.payload, ""):
+            reason = None
+            if isinstance(value, str):
+                if len(value) > limits.lengths.get(name, len(value)):
+                    reason = f"it has {len(value)} characters, and {limits.lengths[name]} are kept"
+                elif (strange := _outside(value, limits.charset)) is not None:
+                    reason = f"{strange!r} is not in {limits.charset}, all that is kept"
+                elif name == "currency" and limits.currencies == "company" and value != self._ctx.company.currency:
+                    reason = f"only {self._ctx.company.currency} is taken, not {value[:3]}"
+            if name == "quantity" and limits.integer_quantities and not _is_whole(value):
+                reason = "only whole quantities are taken"
+            if reason is not None:
+                raise RecordRejected(
+                    f"{path}: {reason}",
+                    record=op.natural_key,
+                    field=path,
+                    hint="Correct it at its source, or in the mapping.",
+                )
 
     def _create(self, table: RestEntity, op: PushOp) -> PushResult:
         push = table.push
@@ -161,6 +185,34 @@ class DeclaredPushes(DeclaredRest):
         )
 
 
+def _values(value: Any, path: str) -> Iterator[tuple[str, str, Any]]:
+    """Every single value of a payload with its path and its key."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _values(inner, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, (list, tuple)):
+        for number, inner in enumerate(value, 1):
+            yield from _values(inner, f"{path}[{number}]")
+    else:
+        yield path, path.rpartition(".")[2].partition("[")[0], value
+
+
+def _outside(text: str, charset: str) -> str | None:
+    try:
+        text.encode(charset)
+    except UnicodeEncodeError as error:
+        return text[error.start : error.start + 1]
+    return None
+
+
+def _is_whole(value: Any) -> bool:
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        return False
+    return number.is_finite() and number == number.to_integral_value()
+
+
 def _body(payload: Mapping[str, Any], record: str | None) -> Any:
     return dict(payload) if record is None else {record: dict(payload)}
 
@@ -172,4 +224,5 @@ def _text(value: Any) -> str | None:
 
 
 def _rejected(op: PushOp, error: RecordRejected) -> PushResult:
-    return PushResult(op.delivery_id, "rejected", reason=error.message, field=error.field, hint=error.hint)
+    hint = error.hint or "Correct the record at its source, or in the mapping, and retry it."
+    return PushResult(op.delivery_id, "rejected", reason=error.message, field=error.field, hint=hint)
