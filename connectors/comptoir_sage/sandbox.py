@@ -17,14 +17,15 @@ __all__ = ["BooksDesk", "SageBooks"]
 
 
 class SageBooks(AccountingProgram):
-    """One folder of Sage 100. `version`: the #VER numbers that it reads go up to this one."""
+    """One folder of Sage 100. `version`: the #VER numbers that it reads go up to this one. `whole_file`: one bad piece
+    makes it refuse the file; with the option "import the rest" ticked, only itself (unconfirmed)."""
 
-    whole_file = True
     suffixes = (".TXT", ".PNM")
 
-    def __init__(self, *, version: int = 31, **settings: Any) -> None:
+    def __init__(self, *, version: int = 31, whole_file: bool = True, **settings: Any) -> None:
         super().__init__(**settings)
         self.version = version
+        self.whole_file = whole_file
 
     def postings(self, name: str, data: bytes) -> Iterator[Posting]:
         """By the ending and the first line: PNM, Sage's own format, else tabs."""

@@ -100,7 +100,9 @@ class AccountingProgram(abc.ABC):
             else:
                 outcome.taken.append(lines[0].piece)
         if self.whole_file and outcome.refused:
-            raise UnreadableFile(f"{name}: piece {outcome.refused[0][0]}: {outcome.refused[0][1]}")
+            words = f"le fichier est refuse: piece {outcome.refused[0][0]}"
+            outcome.refused += [(piece, words) for piece in outcome.taken]
+            outcome.taken.clear()
         refused = {piece for piece, _ in outcome.refused}
         for lines in groups.values():
             head = lines[0]

@@ -1,0 +1,12 @@
+"""The writers of journal entries under the conformance suite."""
+
+from __future__ import annotations
+
+from comptoir.testing import connector_suite
+
+from tests.contract.books_kit import CegidKit, CielKit, FecKit, SageKit
+
+TestSage = connector_suite(SageKit)
+TestCiel = connector_suite(CielKit)
+TestCegid = connector_suite(CegidKit)
+TestFec = connector_suite(FecKit)
