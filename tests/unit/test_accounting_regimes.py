@@ -245,7 +245,7 @@ def test_only_what_was_invoiced_is_posted(issued: Invoice, code: str) -> None:
 # -- deposits and shipments ---------------------------------------------------------------------------------------
 
 DEPOSIT = {"channels": {"web": {"prepayments": "deposit"}}}
-SHIPPED = {"fulfilment_state": FulfilmentState.SHIPPED, "completed_at": at(20)}
+SHIPPED: dict[str, Any] = {"fulfilment_state": FulfilmentState.SHIPPED, "completed_at": at(20)}
 
 
 def transfer(amount: str, day: int) -> Payment:
@@ -425,7 +425,7 @@ def test_an_exchange_counts_what_came_back_and_what_left_once_each(
     net: Decimal, bought: int, back: int, rate: str, other: Decimal, other_rate: str
 ) -> None:
     back = min(back, bought)
-    order = make.order([make.line(net, rate, quantity=bought)])
+    order = make.order([make.line(net, rate, quantity=str(bought))])
     line = order.lines[0]
     returned = [(v * back / bought).quantize(D("0.01"), "ROUND_HALF_UP") for v in (line.net, line.tax)]
     fresh = make.line(other, other_rate, number=9, sku="NEW")

@@ -9,7 +9,7 @@ from decimal import Decimal
 from comptoir.domain.accounts import MoneyAccount
 from comptoir.domain.deposits import Deposits
 from comptoir.domain.entries import Posting, total
-from comptoir.domain.order_books import CREDIT_NOTE, OrderBooks
+from comptoir.domain.order_books import CREDIT_NOTE, SALE, OrderBooks
 from comptoir.domain.shares import Share, check_vat, gift_card_kind, part_shares
 from comptoir.model.accounting import EntryKind, JournalEntry
 from comptoir.model.money import TaxLine, allocate, round_money
@@ -18,6 +18,7 @@ from comptoir.model.order import Charge, CreditNote, OrderLine, Payment, Payment
 __all__ = ["Refunds"]
 
 _ZERO = Decimal(0)
+_Key = tuple[str, str | None, Decimal | None]
 
 
 class Refunds:
@@ -37,6 +38,9 @@ class Refunds:
         self._credit_notes = credit_notes
         self._deposits = deposits
         self._tenders = _tenders(books)
+        self._sold = shares
+        #: What the sale has put on each account and no credit note has taken back, in whole cents.
+        self._standing: dict[_Key, Decimal] = {}
 
     def of_deposit(self, refund: Refund) -> JournalEntry | None:
         """A deposit that is given back before any sale: no credit note, its VAT goes back to 44587."""
@@ -75,8 +79,18 @@ class Refunds:
         left.take(shares)
         if open_amount > books.accounts.tolerance or (open_amount and not shares):
             flags.append("allocated_by_rule")
-            shares += left.allocate(open_amount, books.channel.currency)
+            # The refund that gives back the last of a sale undoes it whole: what rounding had added or taken is not
+            # shared out, it goes back over its own line.
+            rest = left.open(books.channel.currency)
+            ends = left.given == self._claim and abs(rest - open_amount) <= books.accounts.tolerance
+            shares += left.allocate(rest if ends else open_amount, books.channel.currency)
         customer, postings = books.document_postings(shares, given, CREDIT_NOTE, flags)
+        if books.channel.sale_per == "order":
+            if not self._standing:
+                self._count(books.document_postings(self._sold, self._claim, SALE, [])[1])
+            if left.given == self._claim:
+                postings = self._closing(postings)
+            self._count(postings)
         note = self._credit_notes.get(refund.external_id)
         if note is not None and (
             note.currency != refund.currency or abs(note.net + note.tax - given) > books.accounts.tolerance
@@ -102,6 +116,40 @@ class Refunds:
         )
         paid_back = self._paid_back(refund, given)
         return [credit, *self._payment(refund, paid_back, lambda amount: [Posting(books.customer, amount)])]
+
+    def _count(self, postings: Iterable[Posting]) -> None:
+        for p in postings:
+            key = (self._rounding if p.account in self._rounding_accounts else p.account, p.vat_code, p.vat_rate)
+            self._standing[key] = self._standing.get(key, _ZERO) + p.amount
+
+    @property
+    def _rounding_accounts(self) -> tuple[str, str]:
+        return self._books.accounts.rounding_loss, self._books.accounts.rounding_gain
+
+    @property
+    def _rounding(self) -> str:
+        return self._books.accounts.rounding_loss
+
+    def _closing(self, postings: list[Posting]) -> list[Posting]:
+        """The last refund of a sale takes back exactly what stands on each account.
+
+        Amounts with parts of a cent are rounded by document, so that the same parts may be a cent more in one document
+        and a cent less in another. Only cents are moved: where more differs, the refund says something else.
+        """
+        wanted = {key: -amount for key, amount in self._standing.items() if amount}
+        given: dict[_Key, Decimal] = {}
+        for p in postings:
+            key = (self._rounding if p.account in self._rounding_accounts else p.account, p.vat_code, p.vat_rate)
+            given[key] = given.get(key, _ZERO) + p.amount
+        tolerance = self._books.accounts.tolerance
+        if any(abs(wanted.get(key, _ZERO) - given.get(key, _ZERO)) > tolerance for key in {**wanted, **given}):
+            return postings
+        return [
+            self._books.rounding(amount)
+            if key[0] == self._rounding
+            else Posting(key[0], amount, vat_code=key[1], vat_rate=key[2])
+            for key, amount in wanted.items()
+        ]
 
     def _payment(
         self,
@@ -256,6 +304,10 @@ class _Left:
                 self._tax[n] -= part_tax
                 gross -= part
                 tax -= part_tax
+
+    def open(self, currency: str) -> Decimal:
+        """What of the sale's lines and charges has not been given back."""
+        return round_money(total(max(gross, _ZERO) for gross in self._gross), currency)
 
     def allocate(self, amount: Decimal, currency: str) -> list[Share]:
         """The amount over what is left, by largest remainder in proportion to tax-included amounts.
