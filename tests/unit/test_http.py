@@ -278,6 +278,20 @@ def test_an_error_body_of_any_shape_does_no_harm(body: bytes) -> None:
     assert caught.value.remote["status"] == "400"
 
 
+def test_the_first_error_of_a_graphql_answer_is_kept() -> None:
+    error = {"message": "Cannot query field 'x'", "extensions": {"code": "GRAPHQL_VALIDATION_FAILED"}}
+    with pytest.raises(RecordRejected, match="Cannot query field 'x'") as caught:
+        ask([status(400, {"errors": [error, {"message": "another"}]})])
+    assert caught.value.remote == {"status": "400", "code": "GRAPHQL_VALIDATION_FAILED"}
+
+
+@pytest.mark.parametrize("errors", [[], {}, None, "x", [7], [{"message": 7, "extensions": []}]])
+def test_errors_of_any_other_shape_do_no_harm(errors: Any) -> None:
+    with pytest.raises(RecordRejected) as caught:
+        ask([status(400, {"errors": errors})])
+    assert caught.value.remote == {"status": "400"}
+
+
 @pytest.mark.parametrize("key", ["message", "error", "error_description", "detail"])
 def test_long_words_are_cut(key: str) -> None:
     with pytest.raises(RecordRejected) as caught:

@@ -298,7 +298,15 @@ def _remote_facts(response: HttpResponse) -> dict[str, str]:
         return facts
     if isinstance(data, dict) and isinstance(data.get("code"), str | int):
         facts["code"] = str(data["code"])[:100]
+    elif isinstance(extensions := _graphql_error(data).get("extensions"), dict) and "code" in extensions:
+        facts["code"] = str(extensions["code"])[:100]
     return facts
+
+
+def _graphql_error(data: Any) -> dict[str, Any]:
+    """The first of `errors` in a body that follows GraphQL; empty when there is none."""
+    errors = data.get("errors") if isinstance(data, dict) else None
+    return errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
 
 
 def _remote_words(body: bytes) -> str:
@@ -311,4 +319,5 @@ def _remote_words(body: bytes) -> str:
         for key in ("message", "error_description", "error", "detail"):
             if isinstance(data.get(key), str):
                 return str(data[key])
-    return ""
+    words = _graphql_error(data).get("message")
+    return words if isinstance(words, str) else ""
