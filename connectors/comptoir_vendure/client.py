@@ -108,7 +108,7 @@ class VendureClient:
         if session is not None:
             answer, headers = self._translated(lambda: send(session))
             refusal = _refusal(answer)
-            if refusal is None or refusal.code not in _FORBIDDEN or not self.access.login:
+            if refusal is None or refusal.code not in _FORBIDDEN or self.access.api_key:
                 return answer, headers
             self._ctx.logger.info("%s: the session has ended; logging in again", self._ctx.connection)
         fresh = self._session = self._open()
@@ -117,12 +117,12 @@ class VendureClient:
     def _open(self) -> HttpClient:
         """A client that is known to the shop: by an API key, or by the token of a login."""
         headers = {"vendure-token": self._config.channel} if self._config.channel else {}
-        secrets = (self.access.login, self.access.secret)
-        if not self.access.login:
-            signer = _signer({**headers, "vendure-api-key": self.access.secret})
+        secrets = (self.access.login, self.access.password, self.access.api_key)
+        if self.access.api_key:
+            signer = _signer({**headers, "vendure-api-key": self.access.api_key})
             return self._ctx.http.with_signing(signer, secrets=secrets, timeout=self._config.timeout)
         http = self._ctx.http.with_signing(_signer(headers), secrets=secrets, timeout=self._config.timeout)
-        variables = {"username": self.access.login, "password": self.access.secret}
+        variables = {"username": self.access.login, "password": self.access.password}
         # A login that is repeated because its answer was lost leaves a second session behind, which ends by itself.
         answer, answered = self._translated(
             lambda: http.ask_json(self._url, {"query": queries.LOGIN, "variables": variables})
@@ -141,7 +141,7 @@ class VendureClient:
             raise ConfigError(
                 f"{self._ctx.connection}: the shop gave no token for the login",
                 hint="It keeps sessions in cookies only: add 'bearer' to authOptions.tokenMethod of the shop, or use "
-                "an API key (password without login).",
+                "an API key.",
                 connection=self._ctx.connection,
                 code="no_token",
             )

@@ -79,11 +79,12 @@ class VendureConfig(ConnectorConfig):
 
 @dataclass(frozen=True, slots=True)
 class ShopAccess:
-    """Where the shop is and how it is entered: a login with its password, or (login empty) an API key."""
+    """Where the shop is and how it is entered: by an API key, or else by a login with its password."""
 
     url: str
     login: str = field(repr=False)
-    secret: str = field(repr=False)
+    password: str = field(repr=False)
+    api_key: str = field(repr=False)
 
 
 def shop_access(credentials: Credentials, connection: str) -> ShopAccess:
@@ -106,8 +107,14 @@ def shop_access(credentials: Credentials, connection: str) -> ShopAccess:
     host = credentials.host.strip()
     if not host:
         raise wrong("host", "has no host: the address of the shop is missing")
-    if not credentials.password.strip():
-        raise wrong("password", "has no password (or, without a login, no API key)")
+    api_key = credentials.extra.get("api_key", "")
+    if not isinstance(api_key, str):
+        raise wrong("api_key", "has an API key in its extra that is no text")
+    if not api_key:
+        if not credentials.login.strip():
+            raise wrong("login", "has no login: the administrator's identifier is missing (or an api_key in its extra)")
+        if not credentials.password:
+            raise wrong("password", "has no password")
     if "://" not in host:
         host = f"{_scheme(credentials)}://{host}"
     try:
@@ -125,9 +132,8 @@ def shop_access(credentials: Credentials, connection: str) -> ShopAccess:
     name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     usual = {"http": 80, "https": 443}[parts.scheme]
     where = name if port in (None, usual) else f"{name}:{port}"
-    return ShopAccess(
-        f"{parts.scheme}://{where}{parts.path.rstrip('/')}", credentials.login.strip(), credentials.password.strip()
-    )
+    url = f"{parts.scheme}://{where}{parts.path.rstrip('/')}"
+    return ShopAccess(url, credentials.login.strip(), credentials.password, api_key.strip())
 
 
 def _scheme(credentials: Credentials) -> str:

@@ -76,6 +76,11 @@ class VendureConnector:
 
     def fetch(self, entity: EntityName, external_ids: Sequence[str]) -> Iterator[Page]:
         """The records with these ids, as `pull` gives them; gone ones are left out."""
+        if entity not in (EntityName.ORDER, EntityName.CUSTOMER, EntityName.ITEM):
+            raise ContractViolation(f"{self._ctx.connection}: {entity.value} is not read by single records")
+        return self._fetched(entity, external_ids)
+
+    def _fetched(self, entity: EntityName, external_ids: Sequence[str]) -> Iterator[Page]:
         wanted = list(dict.fromkeys(external_ids))
         for at in range(0, len(wanted), self._config.page_rows):
             chunk = wanted[at : at + self._config.page_rows]

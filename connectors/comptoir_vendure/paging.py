@@ -58,7 +58,7 @@ class ListReader:
         """
         seen = {after} if after else set[str]()
         whole = not seen
-        step, repairs = _STEP_BACK, 0
+        step, repairs, furthest = _STEP_BACK, 0, 0
         while True:
             rows, total, headers = self._page(skip)
             ids = [row["id"] for row in rows]
@@ -70,8 +70,9 @@ class ListReader:
                 skip, step = max(0, skip - step), step * 2
                 continue
             new = [row for row, number in zip(rows, ids, strict=True) if number not in seen]
-            if not new and len(ids) > 1 and skip + len(ids) < total:
+            if not new and len(ids) > 1 and furthest < skip + len(ids) < total:
                 raise self._repeated(skip)
+            furthest = max(furthest, skip + len(ids))
             seen.update(ids)
             after = ids[-1] if ids else after
             last = skip + len(ids) >= total

@@ -183,7 +183,10 @@ class _Exchange:
     def _minor(self, value: str) -> int:
         """A price in the shop's smallest unit; Unfit when it has more decimals than the shop keeps."""
         units = Decimal(value).scaleb(self._precision)
-        if units != units.to_integral_value() or units > _MOST:
+        if units > _MOST:
+            most = price_text(Decimal(_MOST).scaleb(-self._precision))
+            raise Unfit("price", f"{value} is more than the shop can keep ({most})", "Correct it at its source.")
+        if units != units.to_integral_value():
             raise Unfit(
                 "price",
                 f"{value} cannot be kept: the shop has {self._precision} decimals",
@@ -273,11 +276,11 @@ class _Exchange:
                 return self._send(rest) if rest else {}
         if len(inputs) == 1:
             (key,) = inputs
-            self._refused[key] = ChangeResult(key, "rejected", reason=refusal.message)
+            self._refused[key] = self._rejected(key, refusal)
             return {}
         self._follow_ups -= 1
         if self._follow_ups < 0:
-            self._refused |= {key: ChangeResult(key, "rejected", reason=refusal.message) for key in inputs}
+            self._refused |= {key: self._rejected(key, refusal) for key in inputs}
             return {}
         keys = list(inputs)
         half = len(keys) // 2
@@ -285,6 +288,10 @@ class _Exchange:
             **self._send({key: inputs[key] for key in keys[:half]}),
             **self._send({key: inputs[key] for key in keys[half:]}),
         }
+
+    def _rejected(self, key: str, refusal: RecordRejected) -> ChangeResult:
+        hint = "Change the variant by hand in the shop: it says there what is wrong; a plugin may refuse it."
+        return ChangeResult(key, "rejected", reason=refusal.message, hint=hint)
 
     def _gone(self, key: str) -> ChangeResult:
         return ChangeResult(key, "gone", reason=f"the shop has no variant {key} (any more)")

@@ -12,7 +12,7 @@ TestVendure = connector_suite(VendureKit)
 
 class WithApiKey(VendureKit):
     def credentials(self) -> Credentials:
-        return Credentials(host=self.shop.home, password=self.shop.api_key)
+        return Credentials(host=self.shop.home, extra={"api_key": self.shop.api_key})
 
 
 #: Those that differ by the way of signing.

@@ -39,6 +39,12 @@ class VendureKit(ConnectorKit):
         "saleable": ("stockLevels", "updatedAt"),
     }
 
+    exempt: ClassVar[Mapping[str, str]] = {
+        "K37": "nothing is made at Vendure; that texts which are too long are refused in a change is K47",
+        "K46 item": "Vendure keeps prices as 32-bit cents: 33,333,333.33 is refused in plain words; others are tried in "
+        "test_vendure_writing.py",
+    }
+
     def start(self) -> None:
         self.shop = VendureSandbox(clock=self.clock)
         self.count = 0
@@ -51,9 +57,6 @@ class VendureKit(ConnectorKit):
 
     def credentials(self) -> Credentials:
         return Credentials(host=self.shop.home, login=self.shop.login, password=self.shop.password)
-
-    def secrets(self) -> Sequence[str]:
-        return [f"sandbox-session-{number:04d}-f00d" for number in range(1, 9)]
 
     def is_write(self, request: HttpRequest) -> bool:
         """Everything is a POST; a login changes nothing that the merchant has."""
@@ -80,7 +83,8 @@ class VendureKit(ConnectorKit):
         if entity is EntityName.CUSTOMER:
             self.shop.sales.edit_customer(external_id, firstName=f"Inès-{self.count}")
         elif entity is EntityName.ORDER:
-            self.shop.sales.ship(external_id, f"6A{self.count}")
+            # What does not move the date (a shipment, a refund) is in test_vendure_connector.py.
+            self.shop.sales.surcharge(external_id, 100 + self.count)
         elif entity is EntityName.STOCK:
             self.shop.goods.edit(self._variant(external_id), on_hand=50 + self.count)
         else:
@@ -106,7 +110,10 @@ class VendureKit(ConnectorKit):
         """Stock is written by the variant's id, and looked at in the variant."""
         if external_id not in self.shop.goods.variants:
             return None
-        return {**self.shop.goods.shown(external_id), "note": self.shop.goods.variants[external_id]["note"]}
+        row = self.shop.goods.shown(external_id)
+        (level,) = row["stockLevels"]
+        saleable = level["stockOnHand"] - level["stockAllocated"]
+        return {**row, "note": self.shop.goods.variants[external_id]["note"], "saleable": saleable}
 
     def _level(self, variant: str) -> str:
         return str(self.shop.goods.variants[variant]["levels"]["1"]["id"])
@@ -139,20 +146,16 @@ class VendureKit(ConnectorKit):
         return number
 
     def refused_change(self, entity: EntityName) -> Change:
-        """A price, or a stock, that no database column holds."""
-        if entity is EntityName.STOCK:
-            number = self._own(900)
-            # With what is allocated, one more than the shop can count.
-            self.shop.goods.allocate(number, 2**31 - 2**30)
-            return Change(number, None, {"saleable": 2**30 - 1})
-        return Change(self._own(901), None, {"price": "21474836.47", "sku": "x"})
+        """A variant that a plugin of the shop does not let be changed."""
+        number = self._own(900)
+        self.shop.goods.refuses[number] = "This variant is maintained by the supplier plugin"
+        change = self.change(entity, 900, {})
+        assert change is not None
+        return change
 
     def shown(self, entity: EntityName, external_id: str, what: str) -> Any:
         row = self.read(entity, external_id)
         assert row is not None
-        if what == "quantity":
-            (level,) = row["stockLevels"]
-            return level["stockOnHand"] - level["stockAllocated"]
         if what == "amount":
             return str(Decimal(row["prices"][0]["price"]).scaleb(-2))
         return row[_field(what)]

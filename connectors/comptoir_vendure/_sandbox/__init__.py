@@ -1,0 +1,1 @@
+"""Parts of the sandbox: what a Vendure shop keeps, and how it answers GraphQL."""
