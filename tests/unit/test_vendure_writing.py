@@ -122,9 +122,6 @@ def test_a_shop_that_refuses_everything_is_not_asked_for_ever() -> None:
 
 
 def test_an_answer_about_other_records_is_unknown() -> None:
-    logged_in = ok(
-        {"data": {"login": {"__typename": "CurrentUser", "id": "1"}}}, headers={"vendure-auth-token": "t" * 9}
-    )
     for answer in ([], [{"id": "2"}], [{"id": "1"}, {"id": "2"}], None, "done"):
         transport = ScriptedTransport([_LOGGED_IN, ok({"data": {"updateProductVariants": answer}})])
         with pytest.raises(OutcomeUnknown):
@@ -139,9 +136,6 @@ def _writer(transport: ScriptedTransport) -> Writer:
 
 
 def test_a_shop_that_shows_another_price_than_it_was_sent_is_not_believed() -> None:
-    logged_in = ok(
-        {"data": {"login": {"__typename": "CurrentUser", "id": "1"}}}, headers={"vendure-auth-token": "t" * 9}
-    )
     for prices, shown in (
         ([{"currencyCode": "EUR", "price": 99}], "0.99"),
         ([], None),
