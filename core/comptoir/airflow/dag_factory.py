@@ -37,9 +37,12 @@ from comptoir.store.waiting import topics_of
 if TYPE_CHECKING:
     from comptoir.app.config import RouteSettings, Settings
 
-__all__ = ["build_dags", "dag_id", "pools"]
+__all__ = ["TODO_DAG", "build_dags", "dag_id", "pools"]
 
 log = logging.getLogger(__name__)
+
+#: The DAG that looks for what waits for a person.
+TODO_DAG: Final = "comptoir_todo"
 
 #: What a route may name beside connections: what the hub derives itself.
 HUB: Final = "hub"
@@ -109,7 +112,33 @@ def build_dags(config_path: Path) -> dict[str, DAG]:
             log.exception("The route %r of %s cannot be scheduled.", name, config_path)
             dag = _broken_dag(name, f"{type(error).__name__}: {error}")
         dags[dag.dag_id] = dag
+    if settings.alerts.mail_to:
+        dags[TODO_DAG] = _todo_dag(config_path, settings)
     return dags
+
+
+def _todo_dag(config_path: Path, settings: Settings) -> DAG:
+    """Looks at what waits for a person, and mails it when something urgent is new."""
+    with DAG(
+        TODO_DAG,
+        schedule=_timetable(settings.alerts.schedule, settings.company.zone),
+        catchup=False,
+        max_active_runs=1,
+        description="what waits for a person, mailed when it is urgent",
+        tags=["comptoir", "todo"],
+        default_args={"owner": "comptoir", "retries": 2, "retry_delay": timedelta(minutes=5)},
+    ) as dag:
+
+        @task(task_id="mail", pool="default_pool")
+        def mail() -> int:
+            from comptoir.airflow.secrets import AirflowSecrets
+            from comptoir.app.bootstrap import system_ports
+            from comptoir.app.todo import notify
+
+            return len(notify(config_path, ports=system_ports(AirflowSecrets())))
+
+        mail()
+    return dag
 
 
 def _route_dag(config_path: Path, settings: Settings, name: str, route: RouteSettings) -> DAG:

@@ -11,7 +11,7 @@ import tomllib
 import zoneinfo
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -33,6 +33,7 @@ from comptoir.model.refs import EntityName
 from comptoir.sdk.toml_lines import key_lines
 
 __all__ = [
+    "AlertSettings",
     "CompanySettings",
     "ConfigFile",
     "ConnectionSettings",
@@ -222,6 +223,27 @@ class GatewaySettings(_Closed):
     )
 
 
+_WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+class AlertSettings(_Closed):
+    """`[alerts]`: when something has waited for too long, and who is told."""
+
+    after_working_hours: float = Field(default=8.0, gt=0, le=400, description="How long a file may wait to be imported")
+    days: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] = ("mon", "tue", "wed", "thu", "fri")
+    begins: time = Field(default=time(9), description="Local time at which work begins")
+    ends: time = Field(default=time(18), description="Local time at which it ends")
+    mail_to: tuple[Annotated[str, StringConstraints(pattern=r"^[^@\s,;<>]+@[^@\s,;<>]+$")], ...] = ()
+    mail_from: Annotated[str, StringConstraints(pattern=r"^[^@\s,;<>]+@[^@\s,;<>]+$")] | None = None
+    mail_connection: str = Field(default="mail", description="The Airflow connection of the SMTP server")
+    schedule: Annotated[str, AfterValidator(_cron)] = Field(default="5 * * * *", description="When it is looked at")
+
+    @property
+    def week_days(self) -> tuple[int, ...]:
+        """The days as numbers, Monday is 0."""
+        return tuple(_WEEK.index(day) for day in self.days)
+
+
 class Settings(_Closed):
     """The whole file."""
 
@@ -230,6 +252,7 @@ class Settings(_Closed):
     routes: dict[str, RouteSettings] = Field(default_factory=dict)
     accounting: dict[str, Any] = Field(default_factory=dict)
     gateway: GatewaySettings = GatewaySettings()
+    alerts: AlertSettings = AlertSettings()
     path: Path = Field(default=Path("comptoir.toml"), exclude=True)
 
 

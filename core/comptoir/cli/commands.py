@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from comptoir.cli.batches import batch_app, books_app
+from comptoir.cli.check_connector import check_connector
 from comptoir.cli.connections import connection_app
 from comptoir.cli.connectors import new_connector
 from comptoir.cli.doubt import doubt
@@ -19,6 +20,7 @@ from comptoir.cli.mappings import map_app
 from comptoir.cli.output import print_json, say, table
 from comptoir.cli.simulate import simulate
 from comptoir.cli.state import STATE, JsonFlag
+from comptoir.cli.todo import todo
 
 if TYPE_CHECKING:
     from comptoir.engine.counts import RunReport
@@ -39,9 +41,11 @@ app.add_typer(batch_app, name="batch")
 app.add_typer(books_app, name="books")
 app.command("plan")(plan)
 app.command("new-connector")(new_connector)
+app.command("check-connector")(check_connector)
 app.command("doubt")(doubt)
 app.command("simulate")(simulate)
 app.command("gateway")(gateway)
+app.command("todo")(todo)
 app.command("promote")(promote)
 app.command("handover")(handover)
 app.add_typer(bundle_app, name="support-bundle")

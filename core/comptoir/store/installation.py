@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from comptoir.store.database import Session
 
 __all__ = ["Installations"]
@@ -12,6 +14,15 @@ class Installations:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+
+    def reminded(self) -> tuple[datetime, str] | None:
+        """When somebody was last told what there is to do, and of what."""
+        row = self._session.row("select reminded_at, reminded_of from installation where reminded_at is not null")
+        return (row[0], row[1]) if row else None
+
+    def remind(self, at: datetime, of_what: str) -> None:
+        """Somebody was told."""
+        self._session.execute("update installation set reminded_at = %s, reminded_of = %s", (at, of_what))
 
     def claim(self, stage: str) -> str:
         """The stage that the database belongs to; a database that belongs to none yet belongs to this one now."""

@@ -260,6 +260,11 @@ class Links:
         )
         return row[0] if row else None
 
+    def suggested(self) -> int:
+        """How many proposals wait for a person."""
+        row = self._session.row("select count(*) from record_link where state = 'suggested'")
+        return int(row[0]) if row else 0
+
     def counts(self, entity: EntityName, source: str, target: str) -> dict[str, int]:
         """How many links and proposals there are, by state (a record with several candidates counts once)."""
         rows = self._session.rows(

@@ -60,6 +60,8 @@ create table handover (
   withdrawn_because text
 );
 create index handover_waiting on handover (target) where state = 'waiting';
+alter table installation add column reminded_at timestamptz, add column reminded_of text;
+comment on column installation.reminded_of is 'What the last mail about things to do said';
 comment on table handover is 'Batches of documents that were handed over in files, and whether the program took them';
 """
 

@@ -1,0 +1,163 @@
+"""What waits for a person, with its euros: the to-do list, and the mail that says so.
+
+Nothing in it names a customer: it is about batches, numbers of records, causes and amounts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from comptoir.app.bootstrap import Installation, check_installation, open_installation
+from comptoir.app.handover import check_expiry
+from comptoir.app.mail import Mail, send_mail
+from comptoir.domain.working_time import WorkingTime
+from comptoir.engine.handovers import look_after_batches
+from comptoir.engine.hub import Hub
+from comptoir.engine.ports import Ports
+from comptoir.errors import ComptoirError, ConfigError
+from comptoir.store.handovers import HandoverRow, Handovers
+from comptoir.store.installation import Installations
+from comptoir.store.limits import ConnectionStates
+from comptoir.store.links import Links
+from comptoir.store.outbox import Outbox
+from comptoir.store.sync import Quarantine
+
+__all__ = ["Todo", "notify", "todo"]
+
+
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """One thing to do. `amount` is in the company's currency, where one is at stake."""
+
+    kind: str
+    what: str
+    do: str
+    connection: str | None = None
+    since: datetime | date | None = None
+    amount: Decimal | None = None
+    urgent: bool = False
+
+
+def todo(config: Path, *, ports: Ports | None = None) -> list[Todo]:
+    """Everything that waits for a person, the urgent first."""
+    installation = check_installation(config)
+    with open_installation(installation, ports=ports) as hub:
+        return _todo(installation, hub)
+
+
+def notify(config: Path, *, ports: Ports | None = None) -> list[Todo]:
+    """Mails the list when something urgent is on it that was not mailed within a day; what was mailed.
+
+    ConfigError when `[alerts]` names nobody, TransientError when the mail could not be handed over: then nothing
+    counts as mailed.
+    """
+    installation = check_installation(config)
+    alerts = installation.settings.alerts
+    if not alerts.mail_to:
+        raise ConfigError("nobody is to be told: [alerts] has no mail_to", code="no_recipient")
+    with open_installation(installation, ports=ports) as hub:
+        found = _todo(installation, hub)
+        now = hub.ports.clock.now()
+        words = _digest(found)
+        with hub.database.transaction() as session:
+            last = Installations(session).reminded()
+        known = last is not None and last[1] == words and now - last[0] < timedelta(hours=20)
+        if known or not any(item.urgent for item in found):
+            return []
+        send_mail(_mail(installation, found), hub.ports.secrets.get(alerts.mail_connection), alerts.mail_connection)
+        with hub.database.transaction() as session:
+            Installations(session).remind(now, words)
+            Handovers(session).reminded([batch.id for batch in _overdue(installation, hub)], now)
+        return found
+
+
+def _todo(installation: Installation, hub: Hub) -> list[Todo]:
+    with hub.database.transaction() as session:
+        parked = Quarantine(session).open(10_000)
+        paused = [row for row in ConnectionStates(session).all().items() if row[1].paused]
+        held = {target: n for target in hub.links if (n := sum(Outbox(session).held(target).values()))}
+        suggested = Links(session).suggested()
+    found = [_batch(batch, installation.settings.company.currency) for batch in _overdue(installation, hub)]
+    found += [
+        Todo("paused", f"{name} is paused: {state.reason}", f"comptoir check {name}", name, state.since, urgent=True)
+        for name, state in paused
+    ]
+    causes = Counter((p.target or p.connection, p.entity, p.cause) for p in parked)
+    oldest = {(p.target or p.connection, p.entity, p.cause): p.first_seen for p in reversed(parked)}
+    found += [
+        Todo("parked", f"{number} {entity} records of {name}: {cause}", "comptoir quarantine list", name,
+             oldest[name, entity, cause])
+        for (name, entity, cause), number in causes.most_common()
+    ]  # fmt: skip
+    found += [
+        Todo("held", f"{number} first writes to {target} wait for approval", "comptoir plan ROUTE", target)
+        for target, number in held.items()
+    ]
+    if suggested:
+        found.append(Todo("match", f"{suggested} records are perhaps the same as others", "comptoir match list"))
+    for name in hub.links:
+        for item in check_expiry(name, hub.ports.secrets.get(name), hub.ports.clock.now().date()):
+            if not item.ok:
+                found.append(Todo("secret", f"the secret of {name} {item.detail}", item.hint or "", name, urgent=True))
+    return sorted(found, key=lambda item: not item.urgent)
+
+
+def _overdue(installation: Installation, hub: Hub) -> list[HandoverRow]:
+    """Batches that nobody has taken for longer than the working hours that are given for it."""
+    alerts, company = installation.settings.alerts, installation.settings.company
+    hours = WorkingTime(
+        ZoneInfo(company.zone), frozenset(alerts.week_days), alerts.begins, alerts.ends, company.country
+    )
+    now = hub.ports.clock.now()
+    found = []
+    for name, link in hub.links.items():
+        if not link.manifest.acknowledges:
+            continue
+        try:
+            waiting = look_after_batches(hub, name)
+        except ComptoirError:
+            # The folder cannot be read at this moment: what is known of it waits all the same.
+            with hub.database.transaction() as session:
+                waiting = Handovers(session).waiting(name)
+        found += [batch for batch in waiting if hours.hours(batch.written_at, now) >= alerts.after_working_hours]
+    return found
+
+
+def _batch(batch: HandoverRow, currency: str) -> Todo:
+    files = ", ".join(batch.files) or str(batch.id)
+    return Todo(
+        "batch",
+        f"{files} still waits for {batch.target}: {batch.documents} {batch.entity} records, "
+        f"{batch.amount:.2f} {currency}",
+        f"import it in {batch.target}, or: comptoir batch withdraw {str(batch.id)[-8:]} --because WHY",
+        batch.target,
+        batch.written_at,
+        batch.amount,
+        urgent=True,
+    )
+
+
+def _digest(found: list[Todo]) -> str:
+    return "\n".join(sorted(item.what for item in found if item.urgent))
+
+
+def _mail(installation: Installation, found: list[Todo]) -> Mail:
+    settings = installation.settings
+    urgent = [item for item in found if item.urgent]
+    amount = sum((item.amount for item in urgent if item.amount is not None), Decimal(0))
+    euros = f", {amount:.2f} {settings.company.currency}" if amount else ""
+    lines = [f"{settings.company.name}: {len(urgent)} things cannot wait{euros}.", ""]
+    for item in found:
+        since = f" (since {item.since:%Y-%m-%d})" if item.since else ""
+        lines += [f"{'! ' if item.urgent else '- '}{item.what}{since}", f"    {item.do}"]
+    return Mail(
+        settings.alerts.mail_to,
+        settings.alerts.mail_from,
+        f"[Comptoir] {settings.company.name}: {len(urgent)} to do{euros}",
+        "\n".join([*lines, "", "The list: comptoir todo"]) + "\n",
+    )
