@@ -151,6 +151,9 @@ class AccountMap(BaseModel):
     country: Country | None = None
     currency: Currency | None = None
     _stages: tuple[tuple[date, AccountMap], ...] = PrivateAttr(default=())
+    # What was looked up before: the settings never change.
+    _rate_cache: dict[tuple[str, Decimal], VatAccounts] = PrivateAttr(default_factory=dict)
+    _title_cache: dict[str, str] = PrivateAttr(default_factory=dict)
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -261,12 +264,15 @@ class AccountMap(BaseModel):
 
         A rate that the overseas departments or Corsica do not have of their own is the mainland's.
         """
-        groups = {"mainland": {}, "dom": self.dom_vat, "corsica": self.corsica_vat}
-        for group in (groups[territory], self.vat):
-            found = next((accounts for key, accounts in group.items() if Decimal(key) == rate), None)
-            if found is not None:
-                return found
-        return None
+        found = self._rate_cache.get((territory, rate))
+        if found is None:
+            own = {"mainland": {}, "dom": self.dom_vat, "corsica": self.corsica_vat}[territory]
+            for group in (own, self.vat):
+                found = next((accounts for key, accounts in group.items() if Decimal(key) == rate), None)
+                if found is not None:
+                    self._rate_cache[territory, rate] = found
+                    break
+        return found
 
     def sales_rule(self, day: date, **facts: Any) -> SalesRule | None:
         """The exception for a sale with these facts (channel, country, scheme, rate, charge), if there is one."""
@@ -304,6 +310,12 @@ class AccountMap(BaseModel):
 
     def label(self, account: str) -> str:
         """The account's title: its own, else that of the longest beginning that has one."""
+        known = self._title_cache.get(account)
+        if known is None:
+            known = self._title_cache[account] = self._title(account)
+        return known
+
+    def _title(self, account: str) -> str:
         for length in range(len(account), 1, -1):
             found = self.labels.get(account[:length]) or LABELS.get(account[:length])
             if found:

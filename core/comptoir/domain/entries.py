@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from comptoir.domain.accounts import AccountMap
 from comptoir.errors import MappingError
@@ -70,10 +70,7 @@ def make_entry(
             label=p.label or label,
             side=Side.DEBIT if p.amount > 0 else Side.CREDIT,
             amount=_exact(abs(p.amount), unit, key),
-            due_on=p.due_on,
-            payment_method=p.method,
-            vat_code=p.vat_code,
-            vat_rate=p.vat_rate,
+            **_given(p),
         )
         for p in postings
         if p.amount
@@ -96,6 +93,19 @@ def make_entry(
         reference=reference,
         invoice=invoice,
     )
+
+
+def _given(posting: Posting) -> dict[str, Any]:
+    """What a line has beside its amount; what it does not have need not be validated."""
+    found: dict[str, Any] = {}
+    if posting.vat_code is not None:
+        found["vat_code"] = posting.vat_code
+        found["vat_rate"] = posting.vat_rate
+    if posting.method is not None:
+        found["payment_method"] = posting.method
+    if posting.due_on is not None:
+        found["due_on"] = posting.due_on
+    return found
 
 
 def _exact(amount: Decimal, unit: Decimal, key: str) -> Decimal:

@@ -348,7 +348,7 @@ def _usual_place(tax: TaxLine, sale: _Sale) -> _Place:
         raise park(f"the VAT rate {tax.rate} has no VAT account", "vat_rate", "Add `vat` to this rate.")
     if not tax.rate:
         return _Place(known, known.vat, "exempt")
-    mainland = known is accounts.rate(tax.rate)
+    mainland = region == "mainland" or known is accounts.rate(tax.rate)
     return _Place(known, known.vat, f"domestic-{_state(sale.channel.country) if mainland else region}-{shown}")
 
 

@@ -72,18 +72,6 @@ class JournalLine(Canonical):
     analytic: tuple[AnalyticShare, ...] = ()
     foreign: Money | None = Field(default=None, description="What was paid, where it was in another currency")
 
-    @model_validator(mode="after")
-    def _split(self) -> JournalLine:
-        if not self.analytic:
-            return self
-        plans: dict[str, Decimal] = {}
-        for share in self.analytic:
-            plans[share.plan] = plans.get(share.plan, Decimal(0)) + share.amount
-        for plan, whole in plans.items():
-            if whole != self.amount:
-                raise ValueError(f"the sections of the plan {plan} sum to {whole}, the line is {self.amount}")
-        return self
-
 
 class JournalEntry(Canonical):
     """A balanced entry of one document; issued once, corrected by a reversal and a new entry, never edited."""
@@ -117,9 +105,21 @@ class JournalEntry(Canonical):
             raise ValueError(f"entry {self.key} does not balance: debit {debit}, credit {credit}")
         if any(x.amount < 0 for x in self.lines):
             raise ValueError(f"entry {self.key} has a negative amount; swap the side instead")
+        for line in self.lines:
+            if line.analytic:
+                _check_split(line, self.key)
         return self
 
     @property
     def total(self) -> Decimal:
         """The sum of one side."""
         return sum((x.amount for x in self.lines if x.side is Side.DEBIT), Decimal(0))
+
+
+def _check_split(line: JournalLine, key: str) -> None:
+    plans: dict[str, Decimal] = {}
+    for share in line.analytic:
+        plans[share.plan] = plans.get(share.plan, Decimal(0)) + share.amount
+    for plan, whole in plans.items():
+        if whole != line.amount:
+            raise ValueError(f"entry {key}: the sections of the plan {plan} sum to {whole}, the line is {line.amount}")
