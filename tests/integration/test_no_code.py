@@ -17,6 +17,7 @@ import comptoir.cli
 from comptoir.cli.output import OUTPUT
 from comptoir.store import schema
 
+from tests.support.file_servers import PASSWORD, USER, sftp_server
 from tests.support.kiosque import PAGING, TOKEN, Kiosque, item, order, serving
 
 pytestmark = pytest.mark.integration
@@ -226,6 +227,25 @@ def test_orders_in_csv_files_reach_the_back_office_once(merchant: Merchant) -> N
     third = merchant.run("place")
     assert (third["considered"], third["unchanged"], third["delivered"]) == (4, 2, 2)
     assert merchant.documents().count("PLACE-P-9001;") == text.count("PLACE-P-9001;")
+
+
+def test_orders_on_an_sftp_server_are_claimed_read_and_filed_away_there(
+    merchant: Merchant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "partner"
+    (root / "out").mkdir(parents=True)
+    shutil.copy(DATA / "files" / "place_commandes.csv", root / "out" / "commandes_1.csv")
+    with sftp_server(root) as server:
+        merchant.edit("comptoir.toml", 'folder = "depot/place"', f'folder = "sftp://127.0.0.1:{server.port}"')
+        code, _, err = merchant.command("run", "place", "--json")
+        assert (code, "AIRFLOW_CONN_PLACE has no extra.host_key" in err) == (2, True)
+        extra = {"host_key": server.host_key}
+        monkeypatch.setenv("AIRFLOW_CONN_PLACE", json.dumps({"login": USER, "password": PASSWORD, "extra": extra}))
+        assert merchant.run("place")["delivered"] == 2
+        assert merchant.run("place")["considered"] == 0
+    assert list((root / "out").iterdir()) == []
+    (filed,) = (root / "done").iterdir()
+    assert filed.read_bytes() == (DATA / "files" / "place_commandes.csv").read_bytes()
 
 
 def test_a_bad_file_waits_for_a_person_and_does_not_hold_the_others_up(merchant: Merchant) -> None:

@@ -1,6 +1,6 @@
-"""`open_files`: folders of files, under one set of rules.
+"""`open_files`: folders of files, wherever they are, under one set of rules.
 
-    files = open_files("exchange/in", ctx)
+    files = open_files("sftp://partner.example/out", ctx)
     for entry in files.list():
         if files.move(entry.name, f"processing/{entry.name}"):    # claimed: nobody else has it
             with files.open(f"processing/{entry.name}", max_bytes=1_000_000) as handle: ...
@@ -8,6 +8,10 @@
 | address | where |
 |---|---|
 | `exchange/in`, `/srv/share/in` | a folder of this machine; a relative one starts at comptoir.toml |
+| `sftp://host/path` | SFTP; the server's key is pinned (extra `comptoir[sftp]`) |
+| `ftps://host/path` | FTP over TLS with a checked certificate (extra `comptoir[files]`) |
+| `s3://bucket/path` | S3 and what speaks like it (extra `comptoir[s3]`) |
+| `https://host/path` | files known by name, read through `ctx.http` |
 
 Names come from strangers: one that is no plain name (a separator, a control character, a leading dot) is never given
 and never touched. Links are not followed. A file is moved by renaming, so that of two programs one gets it; a file is
@@ -41,7 +45,8 @@ _LONGEST_NAME = 200
 #: What programs call files that they have not finished.
 _UNFINISHED = (".tmp", ".part", ".partial", ".filepart", ".crdownload", ".swp", "~")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_SCHEMES: tuple[str, ...] = ()
+_SCHEMES = ("sftp", "ftps", "s3", "https", "http")
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 #: What file systems without hard links answer (FAT, most network shares).
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
@@ -95,7 +100,7 @@ def wrong_name(name: str) -> str | None:
     return None
 
 
-def _checked(path: str) -> PurePosixPath:
+def checked(path: str) -> PurePosixPath:
     """A path of plain names. RecordRejected for any other: it would lead somewhere else."""
     for part in path.split("/"):
         if (wrong := wrong_name(part)) is not None:
@@ -134,8 +139,10 @@ def settled(files: Files, ctx: ConnectorContext, seconds: float, folder: str = "
     return list(before)
 
 
-def open_files(location: str, ctx: ConnectorContext) -> Files:
-    """The files at an address. ConfigError when it is none, holds credentials, or its library is not installed.
+def open_files(location: str, ctx: ConnectorContext, *, names: Sequence[str] = ()) -> Files:
+    """The files at an address; `names` are those to look for where nothing can be listed (https).
+
+    ConfigError when it is none, holds credentials, or its library is not installed.
 
     Nothing is connected to before the first call.
     """
@@ -151,7 +158,8 @@ def open_files(location: str, ctx: ConnectorContext) -> Files:
         raise ConfigError(f"{ctx.connection}: the folder is no address", connection=ctx.connection) from None
     if parts.scheme not in _SCHEMES or not parts.hostname:
         raise ConfigError(
-            f"{ctx.connection}: a folder at {parts.scheme}:// is not known; allowed: a path",
+            f"{ctx.connection}: a folder at {parts.scheme}:// is not known; allowed: a path, "
+            + ", ".join(f"{s}://" for s in _SCHEMES),
             connection=ctx.connection,
             field="folder",
         )
@@ -162,7 +170,16 @@ def open_files(location: str, ctx: ConnectorContext) -> Files:
             connection=ctx.connection,
             field="folder",
         )
-    raise ConfigError(f"{ctx.connection}: a folder at {parts.scheme}:// is not known", connection=ctx.connection)
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        raise ConfigError(
+            f"{ctx.connection}: a folder at a plain http address: password and data would be readable on the way",
+            hint="Use https.",
+            connection=ctx.connection,
+            field="folder",
+        )
+    from comptoir.sdk.remote_files import open_remote
+
+    return open_remote(parts, ctx, names)
 
 
 class LocalFiles:
@@ -180,7 +197,7 @@ class LocalFiles:
         with self._reading():
             if not place.is_dir():
                 if place == self._root and not self._own:
-                    raise FileNotFoundError
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
                 return []
             with os.scandir(place) as entries:
                 for entry in entries:
@@ -246,11 +263,11 @@ class LocalFiles:
                 part.unlink(missing_ok=True)
 
     def _place(self, path: str) -> Path:
-        return self._root / _checked(path)
+        return self._root / checked(path)
 
     def _make(self, folder: Path) -> None:
         if not self._own and not self._root.is_dir():
-            raise FileNotFoundError
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         folder.mkdir(parents=True, exist_ok=True)
 
     @contextmanager

@@ -122,6 +122,16 @@ class HttpClient:
         """The decoded JSON body and the answer's headers (lower-case names); safe to repeat, so it is retried."""
         return self._with_retries(lambda: self._json("GET", url, headers or {}, None))
 
+    def get_bytes(self, url: str, *, headers: Mapping[str, str] | None = None) -> tuple[bytes, Mapping[str, str]]:
+        """A file's bytes and the answer's headers, as they come; safe to repeat, so it is retried."""
+        asked = {"Accept": "*/*", **(headers or {})}
+
+        def read() -> tuple[bytes, Mapping[str, str]]:
+            response = self._send("GET", url, asked, None, True)
+            return response.body, response.headers
+
+        return self._with_retries(read)
+
     def send_json(
         self, method: str, url: str, body: Any, *, headers: Mapping[str, str] | None = None
     ) -> tuple[Any, Mapping[str, str]]:

@@ -77,11 +77,11 @@ def _unzip(file: BinaryIO, max_bytes: int) -> BinaryIO:
             members = archive.infolist()
             if len(members) > MAX_MEMBERS:
                 raise _refused(f"the archive has {len(members)} files")
+            if any(".." in m.filename.split("/") or m.filename.startswith(("/", "\\")) for m in members):
+                raise _refused("a file of the archive wants to be written somewhere else")
             files = [m for m in members if not m.is_dir()]
             if len(files) != 1:
                 raise _refused(f"the archive has {len(files)} files, and one is expected")
-            if ".." in files[0].filename.split("/") or files[0].filename.startswith(("/", "\\")):
-                raise _refused("the archive's file wants to be written somewhere else")
             if files[0].flag_bits & 1:
                 raise _refused("the archive is encrypted")
             out: BinaryIO = _temporary()

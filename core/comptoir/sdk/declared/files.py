@@ -93,7 +93,8 @@ class DeclaredFiles:
     def _files(self) -> Files:
         # Opened on first use: `comptoir check` must be able to say what is wrong with the address.
         if self._given is None:
-            self._given = open_files(self._config.folder, self._ctx)
+            names = [entity.pattern for entity in self._table.entities.values()]
+            self._given = open_files(self._config.folder, self._ctx, names=names)
         return self._given
 
     def check(self) -> CheckReport:
