@@ -457,6 +457,11 @@ def test_rounding_within_the_limits_is_explained_and_shown() -> None:
     assert sheet.proved and sheet.residual == 0
     (step,) = [s for s in sheet.steps if s.name == "paid"]
     assert step.difference == D("-0.01") and step.findings[0].explained
+    # The parts give a cent more than the total, and the sale carries it on 658 (sales-accounting §10).
+    off = make.order([make.line("100.01", tax="20.00")], total="120.00", tax="20.00")
+    assert proof(off).proved
+    (words,) = explain(proof(off, posted=[]))
+    assert words.startswith("total: totals.total: lines, charges and tax give 120.01")
     # Three lines of 0.33 at 5.5 %: 0.06 line by line, 0.05 on the whole; the shop rounds once.
     lines = [make.line("0.33", "5.5", sku=f"S{n}") for n in range(3)]
     once = make.order(lines, total="1.04", tax="0.05")

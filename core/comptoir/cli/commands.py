@@ -18,6 +18,7 @@ from comptoir.cli.integrator import bundle_app, handover, promote
 from comptoir.cli.links import match_app, plan
 from comptoir.cli.mappings import map_app
 from comptoir.cli.output import print_json, say, table
+from comptoir.cli.proof import proof
 from comptoir.cli.simulate import simulate
 from comptoir.cli.state import STATE, JsonFlag
 from comptoir.cli.todo import todo
@@ -46,6 +47,7 @@ app.command("doubt")(doubt)
 app.command("simulate")(simulate)
 app.command("gateway")(gateway)
 app.command("todo")(todo)
+app.command("proof")(proof)
 app.command("promote")(promote)
 app.command("handover")(handover)
 app.add_typer(bundle_app, name="support-bundle")

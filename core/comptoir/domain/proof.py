@@ -223,7 +223,8 @@ class _Proof:
         if off == -(order.totals.tax - round_money(total(p.tax for _, p in self.parts), order.currency)):
             return ProofStep("total", order.totals.total, expected + off)  # it is in the tax, and named there
         words = f"lines, charges and tax give {expected} and the order says {order.totals.total}"
-        return _step("total", order.totals.total, expected, [Finding("totals.total", off, words)])
+        closed = self.closed(EntryKind.SALE, off)
+        return _step("total", order.totals.total, expected, [Finding("totals.total", off, words, explained=closed)])
 
     # -- what followed -----------------------------------------------------------------------------------------
 
@@ -289,11 +290,22 @@ class _Proof:
         payments = [p for p in self.order.payments if p.amount]
         amount = total(p.amount for p in payments)
         where = f"payments[1] ({payments[0].source_method})" if len(payments) == 1 else "payments"
-        closed = abs(amount - due) <= self.accounts.tolerance and any("rounding" in e.flags for e in self._payments())
-        return _step("paid", amount, due, [Finding(where, amount - due, f"{amount} was paid for {due}", closed)])
+        off = amount - due
+        closed = self.closed(EntryKind.PAYMENT, off)
+        words = f"{amount} was paid for {due}"
+        return _step("paid", amount, due, [Finding(where, off, words, explained=closed)])
 
-    def _payments(self) -> Iterable[JournalEntry]:
-        return (entry for entry in self.posted if entry.kind is EntryKind.PAYMENT)
+    def closed(self, kind: EntryKind, off: Decimal) -> bool:
+        """The posted entries of this kind carry exactly this difference on their named line, within the limits."""
+        accounts = (self.accounts.rounding_loss, self.accounts.rounding_gain)
+        carried = total(
+            signed(line)
+            for entry in self.posted
+            if entry.kind is kind
+            for line in entry.lines
+            if line.account in accounts
+        )
+        return abs(off) <= self.accounts.tolerance and carried == -off
 
     def settled(self) -> ProofStep:
         """What payouts list as sales of this order against what gateways and marketplaces collected for it."""
