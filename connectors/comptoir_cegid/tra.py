@@ -50,7 +50,7 @@ def header_of(data: bytes, shown: str) -> tuple[str, ...]:
 class TraFormat(BookFormat):
     """222 columns; a third party stands in its own columns beside the collective account."""
 
-    sections: ClassVar[Literal["none", "one", "lines"]] = "lines"
+    sections: Literal["none", "one", "lines"] = "lines"
     width: ClassVar[int] = 222
 
     def __init__(self, profile: WriterProfile, setup: Setup) -> None:

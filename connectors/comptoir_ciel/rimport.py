@@ -25,7 +25,7 @@ class RimportFormat(BookFormat):
 
     one_column: bool = True
     third_is_account: ClassVar[bool] = True
-    sections: ClassVar[Literal["none", "one", "lines"]] = "one"
+    sections: Literal["none", "one", "lines"] = "one"
 
     def write(self, entries: Iterable[Placed]) -> Iterator[bytes]:
         """The head with the folder's currency, then the movements."""

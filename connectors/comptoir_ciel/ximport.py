@@ -32,7 +32,7 @@ class XimportFormat(BookFormat):
 
     one_column: bool = True
     third_is_account: ClassVar[bool] = True
-    sections: ClassVar[Literal["none", "one", "lines"]] = "one"
+    sections: Literal["none", "one", "lines"] = "one"
     width: ClassVar[int] = 138
 
     def __init__(self, profile: WriterProfile, setup: Setup) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from comptoir.sdk import ConnectorConfig
+from comptoir.sdk.journal.config import FolderTables
 
 __all__ = ["DefaultCustomer", "EbpConfig"]
 
@@ -30,7 +30,7 @@ class DefaultCustomer(BaseModel):
     country: str = Field(pattern=r"^[A-Z]{2}$")
 
 
-class EbpConfig(ConnectorConfig):
+class EbpConfig(FolderTables):
     """How this EBP folder wants its files.
 
     `folder`: where files are handed over. A relative one starts at comptoir.toml and is made on first use; an absolute
@@ -79,6 +79,8 @@ class EbpConfig(ConnectorConfig):
     piece_length: int = Field(default=10, ge=4, le=35)
     entry_label_length: int = Field(default=40, ge=10, le=60)
     accounts_file: bool = True
+    entry_dates: Literal["JJMMAAAA", "JJMMAA"] = Field(default="JJMMAAAA", description="JJMMAA for EBP 3")
+    analytic_lines: bool = Field(default=True, description="Sections below their line; False: they are left out")
 
     # Names of the import entities in the user's parametrizable formats (credit note: unconfirmed)
     order_entity: Word = "SaleOrders"

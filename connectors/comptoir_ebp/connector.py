@@ -27,11 +27,14 @@ from comptoir.sdk import (
     RecordRejected,
     load_manifest,
 )
+from comptoir.sdk.journal import formats
 from comptoir.sdk.journal.disk import Disk
+from comptoir.sdk.journal.entry import BookEntry, Terms, decimal_of
 from comptoir.sdk.journal.handover import Handover, Known, Ledger, Output, Record, digest
 from comptoir.sdk.journal.reports import Report, ReportFolder
-from comptoir_ebp import credit_notes, customers, documents, entries, reports
+from comptoir_ebp import credit_notes, customers, documents, reports
 from comptoir_ebp.config import EbpConfig
+from comptoir_ebp.entries import EcrituresFormat
 from comptoir_ebp.exports import Exports
 from comptoir_ebp.text import Remarks, words
 
@@ -76,6 +79,7 @@ class EbpConnector:
             disk=disk,
         )
         self._exports = Exports(self._folder, config, ctx)
+        self._entries = EcrituresFormat(config, ctx.company)
         self._reports = ReportFolder(
             self._ledger,
             ctx,
@@ -104,6 +108,8 @@ class EbpConnector:
         default = self._config.default_customer
         detail = f"buyers without address: {default.code}" if default else "buyers without address: refused"
         items.append(CheckItem("default_customer", True, detail))
+        profile = self._entries.profile
+        items.append(CheckItem("entries", True, f"{profile.product}: {profile.state}; unaccented capitals"))
         return CheckReport([*items, *self._exports.check()])
 
     # -- pull ----------------------------------------------------------------------------------------------
@@ -181,11 +187,18 @@ class EbpConnector:
         self, batch: PushBatch, ops: Sequence[PushOp], results: dict[str, PushResult]
     ) -> list[tuple[PushOp, _Rendered]]:
         found = self._orders_of(ops) if batch.entity is EntityName.REFUND else {}
+        terms = Terms(
+            self._entries.profile,
+            self._config,
+            currency=self._ctx.company.currency,
+            one_column=self._entries.one_column,
+            third_is_account=self._entries.third_is_account,
+        )
         render: Callable[[PushOp], _Rendered] = {
             EntityName.ORDER: self._order,
             EntityName.REFUND: lambda op: self._refund(op, found),
             EntityName.CUSTOMER: self._customer,
-            EntityName.JOURNAL_ENTRY: self._entry,
+            EntityName.JOURNAL_ENTRY: lambda op: self._entry(op, terms),
         }[batch.entity]
         rendered: list[tuple[PushOp, _Rendered]] = []
         for op in ops:
@@ -248,30 +261,17 @@ class EbpConnector:
         return self._books(written), "piece:{file}"
 
     def _books(self, written: Sequence[_Rendered]) -> list[Output]:
-        config = self._config
-        taken: dict[str, str] = {}
-        for record in written:
-            record.name = entries.unique_piece(record.part, taken, config.piece_length)
-            taken[record.name] = record.part.key
-        data = entries.ecritures_file([(r.name, r.part) for r in written], config)
-        faults = entries.check_ecritures(
-            data,
-            with_auto_label=config.with_auto_label,
-            account_length=config.account_length,
-            piece_length=config.piece_length,
-            label_length=config.entry_label_length,
-            charset=config.charset,
-        )
-        if faults:
+        book_entries: list[BookEntry] = [record.part for record in written]
+        data, pieces, faults = formats.written(self._entries, book_entries)
+        for record, piece in zip(written, pieces, strict=True):
+            record.name = piece
+        if faults.count:
             raise ContractViolation(
-                f"{self._ctx.connection}: the file of entries is wrong and was not handed over: {faults[0]}",
+                f"{self._ctx.connection}: the file of entries is wrong and was not handed over: {faults.found[0]}",
                 hint="This is a defect of Comptoir: report it with the batch's entries.",
             )
-        books = Output("compta", "ECRITURES", ".TXT", data, plain=True)
-        if not config.accounts_file:
-            return [books]
-        accounts = entries.comptes_file([r.part for r in written], config)
-        return [Output("compta", "COMPTES", ".TXT", accounts, plain=True), books]
+        files = [*self._entries.companions(book_entries), ("ECRITURES.TXT", data)]
+        return [Output("compta", name.removesuffix(".TXT"), ".TXT", content, plain=True) for name, content in files]
 
     # -- one record ----------------------------------------------------------------------------------------
 
@@ -320,11 +320,10 @@ class EbpConnector:
         card = customers.customer_card(op.payload, self._config, record=op.natural_key)
         return _Rendered(card.code, Decimal(0), {}, card.remarks, card)
 
-    def _entry(self, op: PushOp) -> _Rendered:
-        entry = entries.journal_entry(
-            op.payload, self._config, company_currency=self._ctx.company.currency, record=op.natural_key
-        )
-        return _Rendered(entry.piece, entry.total, {"total": str(entry.total)}, entry.remarks, entry)
+    def _entry(self, op: PushOp, terms: Terms) -> _Rendered:
+        entry = terms.entry(op.payload, op.natural_key)
+        total = decimal_of(entry.cents)
+        return _Rendered(entry.piece, total, {"total": str(total)}, entry.remarks, entry)
 
     # -- probe ---------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO, ClassVar, Literal
+from typing import BinaryIO, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -59,7 +59,7 @@ def header_of(data: bytes, company: Company, shown: str) -> tuple[str, ...]:
 class MecgFormat(BookFormat):
     """`#MECG` for each line and `#MECA` for its sections, in CP850."""
 
-    sections: ClassVar[Literal["none", "one", "lines"]] = "lines"
+    sections: Literal["none", "one", "lines"] = "lines"
 
     def __init__(self, profile: WriterProfile, setup: Setup) -> None:
         super().__init__(profile, setup)

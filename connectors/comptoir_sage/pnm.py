@@ -23,7 +23,7 @@ _PIECE = 7
 class PnmFormat(BookFormat):
     """112 columns. The piece number of the file is a running one; the document's number stands under `référence`."""
 
-    sections: ClassVar[Literal["none", "one", "lines"]] = "lines"
+    sections: Literal["none", "one", "lines"] = "lines"
     width: ClassVar[int] = 112
 
     def write(self, entries: Iterable[Placed]) -> Iterator[bytes]:

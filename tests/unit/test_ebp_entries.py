@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from datetime import date
 from decimal import Decimal
+from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given, settings
@@ -12,10 +15,12 @@ from hypothesis import strategies as st
 
 from comptoir.domain.accounts import AccountMap
 from comptoir.domain.journal import derive_entries
-from comptoir.model.accounting import EntryKind, JournalEntry, JournalLine, Side
-from comptoir.sdk import ContractViolation
-from comptoir_ebp import entries as writer
-from comptoir_ebp.entries import check_ecritures
+from comptoir.model.accounting import AnalyticShare, EntryKind, JournalEntry, JournalLine, Side
+from comptoir.sdk import Company, ContractViolation
+from comptoir.sdk.journal.entry import Placed
+from comptoir.sdk.journal.linter import Faults, Sums, audit
+from comptoir_ebp.config import EbpConfig
+from comptoir_ebp.entries import EcrituresFormat
 from comptoir_ebp.sandbox import EbpBooks
 
 from tests import factories as make
@@ -207,11 +212,29 @@ def test_pieces_are_cut_on_the_left_and_stay_unique(merchant: Merchant) -> None:
 
 
 def test_a_wrong_file_is_never_published(merchant: Merchant, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = writer.ecritures_file
-    monkeypatch.setattr(writer, "ecritures_file", lambda *a: right(*a).replace(b",100.00,C", b",100.01,C"))
+    right = EcrituresFormat.write
+
+    def wrong(self: EcrituresFormat, entries: Iterable[Placed]) -> Iterator[bytes]:
+        return (chunk.replace(b",100.00,C", b",100.01,C") for chunk in right(self, entries))
+
+    monkeypatch.setattr(EcrituresFormat, "write", wrong)
     with pytest.raises(ContractViolation, match="does not balance"):
         merchant.push(WORKED_EXAMPLE[0])
     assert not (merchant.folder / "compta").exists()
+
+
+def check_ecritures(data: bytes) -> list[str]:
+    """What the linter finds in a file by itself, without the sums of a journal to compare with."""
+    faults = Faults()
+    made = EcrituresFormat(EbpConfig(folder=Path("ebp")), Company("X", "FR", "EUR"))
+    lines = list(made.read(BytesIO(data), faults))
+    sums: Sums = {}
+    for line in lines:
+        before = sums.get((line.account, "", f"{line.day:%Y-%m}"), (0, 0))
+        added = (line.cents, 0) if line.side == "D" else (0, line.cents)
+        sums[line.account, "", f"{line.day:%Y-%m}"] = (before[0] + added[0], before[1] + added[1])
+    audit(lines, faults, sums)
+    return faults.found
 
 
 @pytest.mark.failure_mode(70)
@@ -249,7 +272,60 @@ def test_dolibarrs_export_is_found_wanting() -> None:
     """
     line = b'2,05032026,VT,707,"Mug "grand", blanc","1",80,C,05032026,\n'
     found = check_ecritures(line)
-    assert "the last line is not ended by CR LF" in found
+    assert found == ["line 1: does not end with CR LF", "line 1: not the ten fields of an entry line"]
+
+
+def _split(**config: object) -> tuple[bytes, str]:
+    """A sale of which the goods belong to three sections; the file, and the remarks."""
+    sale = WORKED_EXAMPLE[0]
+    shares = [
+        AnalyticShare(plan="1", section=s, amount=D(a))
+        for s, a in (("WEB", "33.33"), ("SHOP", "33.33"), ("FAIR", "33.34"))
+    ]
+    lines = list(sale.lines)
+    lines[1] = lines[1].model_copy(update={"analytic": tuple(shares)})
+    with TemporaryDirectory() as folder:
+        merchant = Merchant(Path(folder), accounts_file=False, **config)
+        (result,) = merchant.push(sale.model_copy(update={"lines": tuple(lines)}))
+        return merchant.published("compta")["ECRITURES.TXT"], result.reason or ""
+
+
+def test_sections_stand_below_their_line_and_sum_to_it() -> None:
+    data, _ = _split()
+    assert data.split(b"\r\n")[1:5] == [
+        b'2,15092026,VE,707100,,"FA1001 MARTIN SARL","FA1001",100.00,C,',
+        b">WEB,33.33,33.33",
+        b">SHOP,33.33,33.33",
+        b">FAIR,33.34,33.34",
+    ]
+    assert check_ecritures(data) == []
+    for old, new in (
+        (b"33.34,33.34", b"33.34,33.35"),
+        (b">FAIR,33.34", b">FAIR,33.33"),
+        (b">WEB,33.33,", b">WEB,33,33,"),
+    ):
+        assert check_ecritures(data.replace(old, new)) != []
+
+
+def test_without_analytic_lines_what_is_left_out_is_said() -> None:
+    data, remarks = _split(analytic_lines=False)
+    assert b">" not in data
+    assert remarks == "analytic: not written: this format has no place for it"
+
+
+def test_version_3_has_short_dates(tmp_path: Path) -> None:
+    merchant = Merchant(tmp_path, entry_dates="JJMMAA")
+    assert {r.outcome for r in merchant.push(*WORKED_EXAMPLE)} == {"written"}
+    data = merchant.published("compta")["ECRITURES.TXT"]
+    assert data.startswith(b'1,150926,VE,411MARTIN,,"FA1001 MARTIN SARL","FA1001",120.00,D,150926\r\n')
+
+
+def test_a_table_names_the_folders_account(tmp_path: Path) -> None:
+    merchant = Merchant(tmp_path, accounts={"411MARTINETTE": "411MARTI"}, journals={"VE": "VT"})
+    long = entry("FA1", "VE", 15, "x", ("D", "411MARTINETTE", "1"), ("C", "707100", "1"))
+    (result,) = merchant.push(long)
+    assert result.outcome == "written"
+    assert merchant.published("compta")["ECRITURES.TXT"].startswith(b"1,15092026,VT,411MARTI,")
 
 
 orders = st.lists(

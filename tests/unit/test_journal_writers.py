@@ -14,14 +14,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from comptoir.mapping import load_mapping
 from comptoir.model.accounting import AnalyticShare, JournalEntry
-from comptoir.sdk import ConfigError, ContractViolation, RecordRejected
+from comptoir.paths import mappings_dir
+from comptoir.sdk import Company, ConfigError, ContractViolation, RecordRejected
+from comptoir.sdk.journal.entry import Terms
 from comptoir.sdk.journal.formats import lint, written
 from comptoir.sdk.journal.linter import Faults, ReadLine, Sums
 from comptoir.sdk.journal.text import fits
 from comptoir.testing.books import AccountingProgram
 from comptoir_cegid.sandbox import CegidBooks
 from comptoir_ciel.sandbox import CielBooks
+from comptoir_ebp.config import EbpConfig
+from comptoir_ebp.entries import EcrituresFormat
 from comptoir_fec.sandbox import FecBooks
 from comptoir_sage.sandbox import SageBooks
 
@@ -110,6 +115,20 @@ def test_every_writer_gives_the_journals_sums_per_account_and_month(tmp_path: Pa
                 before = taken.get(key, (0, 0))
                 taken[key] = (before[0] + cents, before[1]) if side == "D" else (before[0], before[1] + cents)
         assert in_the_hubs_words(taken) == expected, profile
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10**9))
+def test_ebp_gives_the_same_sums(seed: int) -> None:
+    entries = random_journal(seed)
+    config = EbpConfig(folder=Path("ebp"), third_parties=THIRDS_OF_RANDOM)
+    form = EcrituresFormat(config, Company("X", "FR", "EUR"))
+    terms = Terms(form.profile, config, currency="EUR", one_column=True, third_is_account=True)
+    mapping = load_mapping("ebp", "journal_entry", "out", [mappings_dir()])
+    book = [terms.entry(mapping.apply(entry, {}), entry.key) for entry in entries]
+    data, _, faults = written(form, book)
+    assert faults.found == []
+    assert in_the_hubs_words(lint(form, io.BytesIO(data), book)[1]) == journal_sums(entries)
 
 
 # --- text
@@ -208,8 +227,6 @@ SALE = WORKED_EXAMPLE[0]
 
 def refusal(made: Office, entry: JournalEntry, **over: object) -> RecordRejected:
     form = made.book_format()
-    from comptoir.sdk.journal.entry import Terms
-
     terms = Terms(
         form.profile, made.config, currency="EUR", one_column=form.one_column, third_is_account=form.third_is_account
     )
@@ -487,8 +504,6 @@ def test_the_exchange_name_of_the_fec_and_the_legal_one_when_asked(tmp_path: Pat
 
 
 def test_no_siren_no_fec(tmp_path: Path) -> None:
-    from comptoir.sdk import Company
-
     made = Office(tmp_path, "fec.exchange")
     with pytest.raises(ConfigError, match=r"company\.siren is missing or wrong"):
         made.connector(company=Company("X", "FR", "EUR", siren="123456789")).book_format()

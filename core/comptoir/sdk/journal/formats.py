@@ -45,7 +45,7 @@ class BookFormat(abc.ABC):
 
     one_column: bool = False
     third_is_account: ClassVar[bool] = False
-    sections: ClassVar[Literal["none", "one", "lines"]] = "none"
+    sections: Literal["none", "one", "lines"] = "none"
     width: ClassVar[int] = 0
 
     def __init__(self, profile: WriterProfile, setup: Setup) -> None:

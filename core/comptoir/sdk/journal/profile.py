@@ -24,7 +24,7 @@ __all__ = ["Limits", "Witness", "WriterProfile", "load_profile", "shipped_profil
 
 _T = TypeVar("_T", bound=BaseModel)
 #: What accounting programs on French desktops read; utf-8 for the FEC layout only.
-CHARSETS = ("ascii", "cp850", "cp1252", "iso8859-15", "mac-roman", "utf-8")
+CHARSETS = ("ascii", "cp850", "cp1252", "iso8859-1", "iso8859-15", "mac-roman", "utf-8")
 _LARGEST = 200_000
 
 
