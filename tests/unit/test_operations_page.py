@@ -127,7 +127,7 @@ def test_every_command_of_airflow_exists() -> None:
 
 
 def test_the_example_is_a_configuration_that_loads(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    example = "\n".join(re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL))
     config = tmp_path / "comptoir.toml"
     config.write_text(example, encoding="utf-8")
     settings = check_installation(config).settings
