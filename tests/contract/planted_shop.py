@@ -110,6 +110,11 @@ class ExemptsWhatIsNoRule(DemoKit):
     exempt: ClassVar[Mapping[str, str]] = {"K00 item": "because we know what we do here"}
 
 
+@kit("K00")
+class ExemptsWithoutSayingSo(DemoKit):
+    exempt: ClassVar[Mapping[str, str]] = {"K17": "its lists are never changed while they are read"}
+
+
 @connector("K01")
 class DeclaresFetchAndHasNone(DemoConnector):
     fetch = None  # type: ignore[assignment]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from comptoir.testing import ConnectorKit, run_suite
@@ -50,3 +52,9 @@ def test_an_exemption_is_a_skip_that_says_why() -> None:
 def test_an_unknown_rule_is_no_pass() -> None:
     with pytest.raises(ValueError, match="no rule K77"):
         run_suite(DemoKit, ["K77"])
+
+
+def test_the_page_about_the_kit_lists_every_rule_in_its_words() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "connector-kit.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| K")]
+    assert rows == [f"| {rule.id} | {rule.name} | {rule.says} |" for _, rule in sorted(RULES.items())]

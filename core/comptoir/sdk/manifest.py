@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from importlib import resources
@@ -13,7 +15,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from comptoir.errors import ContractViolation
 from comptoir.model.refs import EntityName
 
-__all__ = ["CallBudget", "EntityCapability", "Manifest", "TargetLimits", "load_manifest"]
+__all__ = [
+    "CallBudget",
+    "Contradiction",
+    "EntityCapability",
+    "Manifest",
+    "TargetLimits",
+    "contradictions",
+    "load_manifest",
+]
 
 
 class _Closed(BaseModel):
@@ -117,6 +127,55 @@ class Manifest(_Closed):
         default=0, ge=0, description="What was written is surely found by a read so many seconds later"
     )
     limits: TargetLimits = TargetLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """What a manifest says in one place and not in another. `key`: its path, as in `entities.item.publishes`."""
+
+    key: str
+    message: str
+
+
+def contradictions(manifest: Manifest) -> list[Contradiction]:
+    """Each declaration that lacks another one without which the engine cannot use it; [] when there is none."""
+    found: list[Contradiction] = []
+    for entity, capability in manifest.entities.items():
+        found += _contradictions(manifest, entity, capability)
+    makes = any("create" in capability.push_actions for capability in manifest.entities.values())
+    if manifest.lost_answer != "none" and not makes:
+        said = f'lost_answer = "{manifest.lost_answer}" says how a record is found again, and no entity can be made'
+        found.append(Contradiction("lost_answer", said))
+    if manifest.transport == "http" and not manifest.api_version:
+        found.append(
+            Contradiction("api_version", "there is no api_version: one day the remote retires the one that is spoken")
+        )
+    if manifest.transport == "files" and manifest.webhooks:
+        found.append(Contradiction("webhooks", "files send no webhooks"))
+    if manifest.webhooks and not any(capability.fetch for capability in manifest.entities.values()):
+        found.append(Contradiction("webhooks", "a webhook is a hint to read a record again, and no entity has fetch"))
+    return found
+
+
+def _contradictions(manifest: Manifest, entity: EntityName, c: EntityCapability) -> Iterator[Contradiction]:
+    key = f"entities.{entity.value}"
+    changes = bool(c.publishes) or "update" in c.push_actions
+    lacking = manifest.lost_answer == "natural_key" and "create" in c.push_actions and not c.natural_key
+    for wrong, where, message in (
+        (c.push_actions and not c.push, "push_actions", "push_actions without push = true"),
+        (c.publishes and not c.push, "publishes", "it publishes, without push = true"),
+        (c.push and not c.push_actions and not c.publishes, "push", "push = true, without push_actions or publishes"),
+        (c.fetch and not c.pull, "fetch", "it can be fetched and not pulled"),
+        (c.cursor == "modified" and not c.pull, "cursor", "it has a cursor and cannot be pulled"),
+        (c.overlap_seconds and c.cursor == "sweep", "overlap_seconds", "a sweep reads everything: it has no overlap"),
+        (changes and not c.write_strategy, "write_strategy", "it changes records, and there is no write_strategy"),
+        (lacking, "natural_key", 'there is no natural_key, and lost_answer = "natural_key"'),
+    ):
+        if wrong:
+            yield Contradiction(f"{key}.{where}", f"[{key}] {message}")
+    for brought in c.brings:
+        if brought not in manifest.entities:
+            yield Contradiction(f"{key}.brings", f"[{key}] brings {brought.value}, of which the manifest says nothing")
 
 
 @cache

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib import resources
 from typing import Any
 
+import yaml
 from pydantic import ValidationError
 
 from comptoir.sdk import (
@@ -26,6 +28,7 @@ from comptoir.sdk import (
     ReceivesWebhooks,
     Updates,
 )
+from comptoir.sdk.manifest import contradictions
 from comptoir.testing.conformance.bench import Bench
 from comptoir.testing.conformance.kit import FileKit
 from comptoir.testing.conformance.rules import RULES, Broken, Subject, demand, rule
@@ -55,6 +58,10 @@ def _kit_complete(bench: Bench, subject: Subject) -> None:
         demand(id in RULES, f"the kit exempts {id}, and there is no such rule")
         demand(id != "K00", "K00 cannot be exempt")
         demand(len(reason.split()) >= 3, f"the kit exempts {id} with the reason {reason!r}, which says nothing")
+    if kit.exempt:
+        promised = _exempt_in_quality(kit.connector)
+        for key in kit.exempt if promised is not None else ():
+            demand(key in (promised or {}), f"the kit exempts {key}, and quality.yaml does not name it under `kit`")
     for path, reason in kit.floats.items():
         demand(len(reason.split()) >= 3, f"the kit takes a float at {path} with the reason {reason!r}")
     files = bench.manifest.transport == "files"
@@ -68,6 +75,19 @@ def _kit_complete(bench: Bench, subject: Subject) -> None:
         not bench.manifest.webhooks or kit.signature_header,
         "the connector receives webhooks and the kit's signature_header is empty",
     )
+
+
+def _exempt_in_quality(connector: type) -> Mapping[str, Any] | None:
+    """What the package's own quality.yaml says that the kit does not try; None when there is no such file."""
+    for kind in connector.__mro__:
+        top = kind.__module__.partition(".")[0]
+        if top in ("builtins", "comptoir"):
+            continue
+        path = resources.files(top).joinpath("quality.yaml")
+        if path.is_file():
+            said = yaml.safe_load(path.read_text(encoding="utf-8"))
+            return (said.get("kit") or {}) if isinstance(said, dict) else {}
+    return None
 
 
 def _promised(manifest: Manifest) -> Mapping[type, tuple[bool, str]]:
@@ -100,29 +120,8 @@ def _declared_is_implemented(bench: Bench, subject: Subject) -> None:
         name = protocol.__name__
         demand(found or not promised, f"manifest.toml says {where}, and the methods of {name} are missing")
         demand(promised or not found, f"the methods of {name} are there, and manifest.toml does not say {where}")
-    demand(
-        manifest.lost_answer == "none" or any("create" in c.push_actions for c in manifest.entities.values()),
-        f'manifest.toml says lost_answer = "{manifest.lost_answer}" and no entity can be made',
-    )
-    for entity, c in manifest.entities.items():
-        says = f"[entities.{entity.value}]"
-        demand(not c.push_actions or c.push, f"{says} has push_actions and not push = true")
-        demand(not c.publishes or c.push, f"{says} publishes and does not say push = true")
-        demand(not c.push or c.push_actions or c.publishes, f"{says} says push = true, without actions or publishes")
-        demand(not c.fetch or c.pull, f"{says} can be fetched and not pulled")
-        demand(c.cursor == "sweep" or c.pull, f"{says} has a cursor and cannot be pulled")
-        changes = bool(c.publishes) or "update" in c.push_actions
-        demand(not changes or c.write_strategy, f"{says} changes records and says no write_strategy")
-        demand(
-            "create" not in c.push_actions or manifest.lost_answer != "natural_key" or c.natural_key,
-            f'{says} has no natural_key, and lost_answer = "natural_key"',
-        )
-        for brought in c.brings:
-            demand(brought in manifest.entities, f"{says} brings {brought.value}, of which the manifest says nothing")
-    demand(
-        manifest.transport != "http" or manifest.api_version,
-        "manifest.toml says no api_version: one day the remote retires the one that is spoken",
-    )
+    for wrong in contradictions(manifest):
+        demand(False, f"manifest.toml: {wrong.message}")
 
 
 @rule(
@@ -191,7 +190,7 @@ def _undeclared_is_refused(bench: Bench, subject: Subject) -> None:
 
 @rule(
     "K05",
-    "refused-credentials-say-so",
+    "missing-credentials-are-named",
     says="A connector without credentials says which part is missing, and shows none of the others.",
     do="Raise ConfigError when the connector is made, naming the connection and the part.",
     of=over_http(whole),

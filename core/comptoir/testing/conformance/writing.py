@@ -10,11 +10,13 @@ from comptoir.sdk import EntityName, OutcomeUnknown, PushResult
 from comptoir.testing.conformance.bench import Bench
 from comptoir.testing.conformance.kit import ConnectorKit
 from comptoir.testing.conformance.rules import NotDeclared, Subject, demand, rule
-from comptoir.testing.conformance.subjects import over_http, probed, pushed, whole
+from comptoir.testing.conformance.subjects import changed, over_http, probed, pushed, whole
 from comptoir.testing.hostile import lost_after, lost_before
 
-__all__ = ["AMOUNTS", "ODD", "demand_reported", "encodes", "text_of"]
+__all__ = ["AMOUNTS", "LARGE", "ODD", "demand_reported", "encodes", "text_of"]
 
+#: More than this a target may be unable to hold; then it is to be refused.
+LARGE = Decimal(1_000_000)
 #: Amounts that change when they pass through a float, or through int(x * 100).
 AMOUNTS = (Decimal("4.35"), Decimal("1.10"), Decimal("8.41"), Decimal("33333333.33"), Decimal("0.29"))
 _WITH_AMOUNT = (EntityName.ITEM, EntityName.ORDER, EntityName.REFUND, EntityName.JOURNAL_ENTRY)
@@ -236,7 +238,12 @@ def _too_long(bench: Bench, subject: Subject) -> None:
                 tried += 1
                 result = bench.push(bench.batch(entity, record))[record.natural_key]
                 _demand_kept(bench, entity, record.natural_key, result, name, size, length)
-        demand(tried, f"limits.lengths.{name}: the kit's record() has it for no entity, so nobody knows that it holds")
+        for subject in changed(type(bench.kit)):
+            # K47 tries it there.
+            tried += bench.kit.change(subject.entity, 1, {name: text_of(1, length)}) is not None
+        demand(
+            tried, f"limits.lengths.{name}: the kit has it in no record() and no change(), so nobody knows it to hold"
+        )
 
 
 def text_of(n: int, size: int) -> str:
@@ -322,6 +329,9 @@ def _amounts(bench: Bench, subject: Subject) -> None:
             demand(entity not in _WITH_AMOUNT, f"the kit's record({entity.value}) takes no amount, and there is one")
             raise NotDeclared(f"records of {entity.value} have no amount")
         result = bench.push(bench.batch(entity, record))[record.natural_key]
+        if not _taken(result) and amount > LARGE:
+            demand_reported(result, f"an amount of {amount}")
+            continue
         demand(_taken(result), f"{amount} is rejected: {result.reason}")
         (stored,) = bench.kit.stored(entity, record.natural_key) or ({},)
         demand("amount" in stored, f"the kit's stored({entity.value}) says nothing of amount")
