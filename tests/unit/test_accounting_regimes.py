@@ -185,6 +185,7 @@ def test_what_changes_from_a_day_on() -> None:
         ({"changes": [{"franchise": True}]}, "valid_from"),
         ({"changes": [{"valid_from": "2027-01-01"}, {"valid_from": "2027-01-01"}]}, "make them one"),
         ({"changes": [{"valid_from": "2027-01-01", "rounding_gain": "x"}]}, "pattern"),
+        ({"changes": [{"valid_from": "2027-01-01", "channels": {}}]}, "channels does not change"),
         ({"sales": [{"country": "BE"}]}, "account"),
         ({"sales": [{"rate": "20", "account": "707100"}, {"rate": "20.0", "account": "707200"}]}, "same conditions"),
         ({"channels": {"web": {"posting": "day"}}}, "summary_approved_by"),
@@ -194,6 +195,16 @@ def test_what_changes_from_a_day_on() -> None:
 def test_wrong_rules_are_refused(given_: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         AccountMap.model_validate(given_)
+
+
+def test_a_gateway_pays_out_from_where_its_payments_go() -> None:
+    moved = {"account": "517900", "journal": "S2", "journal_label": "Stripe 2"}
+    assert books(source_methods={"stripe": moved}).providers["stripe"].account == "517900"
+    own = books(source_methods={"stripe": moved}, providers={"stripe": {**moved, "bank_account": "512900"}})
+    assert (own.providers["stripe"].account, own.providers["stripe"].bank_account) == ("517900", "512900")
+    assert own.providers["stripe"].fee_vat == "exempt"
+    with pytest.raises(ValueError, match="journal S2 serves 517900 and 517100"):
+        books(source_methods={"stripe": moved}, providers={"stripe": {"account": "517100", "journal": "S2"}})
 
 
 # -- invoices and credit notes ------------------------------------------------------------------------------------

@@ -47,6 +47,8 @@ __all__ = [
 ]
 
 _Rule = TypeVar("_Rule", SalesRule, PaymentRule)
+#: What belongs to the installation as a whole, or to all days.
+_NOT_DATED = ("changes", "channels", "locked_until", "late_documents", "corrections", "country", "currency")
 _CONDITIONS = ("channel", "country", "scheme", "rate", "charge", "method", "source_method")
 
 
@@ -161,7 +163,11 @@ class AccountMap(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _over_defaults(cls, given: Any) -> Any:
-        return _merge(default_map(), given) if isinstance(given, Mapping) else given
+        if not isinstance(given, Mapping):
+            return given
+        merged = _merge(default_map(), given)
+        _follow_methods(merged, given)
+        return merged
 
     @field_validator("vat", "dom_vat", "corsica_vat")
     @classmethod
@@ -210,6 +216,9 @@ class AccountMap(BaseModel):
             return self
         settings = self.model_dump(exclude={"changes"})
         stages: list[tuple[date, AccountMap]] = []
+        for name in _NOT_DATED:
+            if any(name in change for change in self.changes):
+                raise ValueError(f"{name} does not change from a day on: set it outside of changes")
         dated = [(_valid_from(change), change) for change in self.changes]
         for day, change in sorted(dated, key=lambda item: item[0]):
             if stages and stages[-1][0] == day:
@@ -321,6 +330,19 @@ class AccountMap(BaseModel):
             if found:
                 return f"{found} {account[6:]}" if account.startswith("445717") and length == 6 else found
         return account
+
+
+def _follow_methods(merged: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """A gateway of the proposal pays out from where its payments go, unless the merchant says where."""
+    methods, own, providers = given.get("source_methods"), given.get("providers", {}), merged["providers"]
+    if not (isinstance(methods, Mapping) and isinstance(own, Mapping) and isinstance(providers, Mapping)):
+        return
+    moved = {
+        name: {**provider, **{key: value for key, value in methods[name].items() if key != "posted_by"}}
+        for name, provider in providers.items()
+        if name not in own and isinstance(methods.get(name), Mapping)
+    }
+    merged["providers"] = {**providers, **moved}
 
 
 def _valid_from(change: Mapping[str, Any]) -> date:

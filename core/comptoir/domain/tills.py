@@ -147,7 +147,8 @@ class _Closing:
                 "vat_check",
                 "Look at the closing on the till: net and VAT do not belong to this rate.",
             )
-        code = f"domestic-{accounts.country}-{shown}" if line.rate else "exempt"
+        state = "FR" if accounts.country == "MC" else accounts.country
+        code = f"domestic-{state}-{shown}" if line.rate else "exempt"
         found = [Posting(known.sales, -line.net, vat_code=code, vat_rate=line.rate)]
         if known.vat is not None:
             found.append(Posting(known.vat, -line.tax, vat_code=code, vat_rate=line.rate))
