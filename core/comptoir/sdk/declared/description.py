@@ -382,8 +382,7 @@ def _implied(rest: RestTable | None) -> dict[str, str]:
     """What a manifest says of the whole connector and follows from the description."""
     if rest is None:
         return {"transport": "files"}
-    written = [table for table in rest.entities.values() if table.push is not None]
-    asked = bool(written) and all(table.lookup is not None for table in written)
+    asked = any(table.lookup is not None for table in rest.entities.values())
     return {"transport": "http", "lost_answer": "natural_key" if asked else "none"}
 
 

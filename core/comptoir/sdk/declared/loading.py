@@ -10,7 +10,7 @@ from comptoir.errors import ContractViolation
 from comptoir.sdk.declared.description import Description, read_description
 from comptoir.sdk.declared.files import DeclaredFiles, FilesConfig
 from comptoir.sdk.declared.rest import DeclaredFetches, DeclaredPulls, DeclaredRest
-from comptoir.sdk.declared.writing import DeclaredPushes
+from comptoir.sdk.declared.writing import DeclaredProbes, DeclaredPushes
 from comptoir.sdk.protocols import Connector
 
 __all__ = ["connector_of", "declared_connector", "description_of"]
@@ -27,7 +27,8 @@ def declared_connector(folder: Path, *, shown: str | None = None) -> type[Connec
         entities = description.manifest.entities.values()
         bases = [DeclaredPulls] if any(e.pull for e in entities) else []
         bases += [DeclaredFetches] if any(e.fetch for e in entities) else []
-        bases += [DeclaredPushes] if any(e.push for e in entities) else []
+        if any(e.push for e in entities):
+            bases.append(DeclaredProbes if description.manifest.lost_answer == "natural_key" else DeclaredPushes)
         config = description.settings.config_model(description.manifest.key)
         bases = bases or [DeclaredRest]
     else:

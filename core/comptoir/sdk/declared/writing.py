@@ -13,7 +13,7 @@ from comptoir.sdk.declared.paging import dig
 from comptoir.sdk.declared.rest import DeclaredRest
 from comptoir.sdk.protocols import Probe, PushBatch, PushOp, PushResult
 
-__all__ = ["DeclaredPushes"]
+__all__ = ["DeclaredProbes", "DeclaredPushes"]
 
 _GONE = ("http_404", "http_410")
 #: What is wrong with the description and not with a record.
@@ -51,12 +51,6 @@ class DeclaredPushes(DeclaredRest):
             wrote = wrote or sent
             results.append(result)
         return results
-
-    def probe(self, batch: PushBatch) -> Sequence[Probe]:
-        """Whether the records exist, asked by natural key; `unknown` where the description has no `lookup`, or where
-        several records have the key."""
-        table = self._writes(batch.entity)
-        return [self._probe(table, op) for op in batch.ops]
 
     # -- one record --------------------------------------------------------------------------------------------
 
@@ -164,7 +158,7 @@ class DeclaredPushes(DeclaredRest):
         rows = self._rows(answer, lookup.records, what)
         return [self._id(row, lookup.id, what) for row in rows if _text(dig(row, lookup.key)) == natural_key]
 
-    def _probe(self, table: RestEntity, op: PushOp) -> Probe:
+    def _asked(self, table: RestEntity, op: PushOp) -> Probe:
         if op.action == "update" and op.external_id:
             # The same absolute content again does no harm.
             return Probe(op.delivery_id, "absent")
@@ -183,6 +177,16 @@ class DeclaredPushes(DeclaredRest):
             field=self.manifest.entities[op.entity].natural_key,
             hint="Look at them in the target and keep one; then retry.",
         )
+
+
+class DeclaredProbes(DeclaredPushes):
+    """Can be asked what became of a write, where the description has a `lookup`."""
+
+    def probe(self, batch: PushBatch) -> Sequence[Probe]:
+        """Whether the records exist, asked by natural key; `unknown` for an entity without `lookup`, or where several
+        records have the key."""
+        table = self._writes(batch.entity)
+        return [self._asked(table, op) for op in batch.ops]
 
 
 def _values(value: Any, path: str) -> Iterator[tuple[str, str, Any]]:
