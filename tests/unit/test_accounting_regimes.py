@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -551,3 +553,11 @@ def test_a_late_document_goes_to_the_open_period_and_keeps_its_day() -> None:
     moved = into_open_period(entries(make.order()), accounts=by_today, today=date(2026, 11, 5))
     assert {e.posted_on for e in moved} == {date(2026, 11, 5)}
     assert into_open_period(entries(make.order()), accounts=books(), today=DAY) == entries(make.order())
+
+
+def test_the_settings_in_the_documentation_are_settings() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "accounting.md").read_text(encoding="utf-8")
+    shown = tomllib.loads(page.split("```toml\n")[1].split("```")[0])["accounting"]
+    accounts = AccountMap.model_validate(shown).for_company(country="FR", currency="EUR")
+    assert accounts.channel("web").sale_per == "shipment"
+    assert accounts.on(date(2027, 1, 1)).franchise
