@@ -7,7 +7,7 @@ Movements carry the label twice, in 20 and in 30 columns, and the piece in 5, 8 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import BinaryIO, ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -36,6 +36,10 @@ class QuadraFormat(BookFormat):
 
     one_column: bool = True
     width: ClassVar[int] = 231
+    most: ClassVar[Mapping[str, int]] = {
+        "journal": 2, "account": 8, "third_party": 8, "piece": 8, "label": 30, "account_label": 30,
+    }  # fmt: skip
+    most_cents: int = 10**12 - 1
 
     def __init__(self, profile: WriterProfile, setup: Setup) -> None:
         super().__init__(profile, setup)
@@ -54,8 +58,6 @@ class QuadraFormat(BookFormat):
             journal, day, piece = pad(entry.journal, 2), f"{entry.posted_on:%d%m%y}", item.piece
             for line in entry.lines:
                 due = f"{line.due_on:%d%m%y}" if line.due_on else "000000"
-                if line.cents >= 10**12:
-                    raise ValueError(f"{line.cents} cents do not fit 12 columns")
                 # The first 20 characters of the label are an older column; the whole of it stands in the other one.
                 record = (
                     f"M{pad(line.third or line.account, 8)}{journal}000{day} {line.label[:20]:<20}{line.side}+"

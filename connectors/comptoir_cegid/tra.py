@@ -6,7 +6,7 @@ file that the accountant exported from the target folder (`header_from`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import BinaryIO, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -52,6 +52,9 @@ class TraFormat(BookFormat):
 
     sections: Literal["none", "one", "lines"] = "lines"
     width: ClassVar[int] = 222
+    most: ClassVar[Mapping[str, int]] = {
+        "journal": 3, "account": 17, "third_party": 17, "piece": 35, "label": 35, "section": 17,
+    }  # fmt: skip
 
     def __init__(self, profile: WriterProfile, setup: Setup) -> None:
         super().__init__(profile, setup)

@@ -6,7 +6,7 @@ because nobody has confirmed the one of a sale.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import BinaryIO, ClassVar, Literal
 
 from comptoir.sdk.journal.entry import Placed, with_sign
@@ -23,6 +23,9 @@ _FIELDS = 22
 class RimportFormat(BookFormat):
     """22 fields between tabs, in quotation marks but for side and status."""
 
+    most: ClassVar[Mapping[str, int]] = {
+        "journal": 6, "account": 13, "third_party": 13, "piece": 15, "label": 50, "account_label": 35, "section": 13,
+    }  # fmt: skip
     one_column: bool = True
     third_is_account: ClassVar[bool] = True
     sections: Literal["none", "one", "lines"] = "one"

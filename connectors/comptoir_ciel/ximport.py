@@ -6,7 +6,7 @@ import the product renames the file to .BAK, which is the acknowledgement.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import BinaryIO, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -34,6 +34,10 @@ class XimportFormat(BookFormat):
     third_is_account: ClassVar[bool] = True
     sections: Literal["none", "one", "lines"] = "one"
     width: ClassVar[int] = 138
+    most: ClassVar[Mapping[str, int]] = {
+        "journal": 2, "account": 11, "third_party": 11, "piece": 12, "label": 25, "account_label": 34, "section": 6,
+    }  # fmt: skip
+    most_cents: int = 10**12 - 1
 
     def __init__(self, profile: WriterProfile, setup: Setup) -> None:
         super().__init__(profile, setup)
@@ -51,12 +55,9 @@ class XimportFormat(BookFormat):
             for line in entry.lines:
                 due = f"{line.due_on:%Y%m%d}" if line.due_on else " " * 8
                 section = line.sections[0][1] if len(line.sections) == 1 else ""
-                amount = with_sign(line.cents)
-                if len(amount) > 13:
-                    raise ValueError(f"{amount} does not fit 13 columns")
                 rows.append(
                     f"{head}{due}{pad(item.piece, 12)}{pad(line.third or line.account, 11)}{pad(line.label, 25)}"
-                    f"{amount:>13}{line.side}{'':12}{pad(section, 6)}"
+                    f"{with_sign(line.cents):>13}{line.side}{'':12}{pad(section, 6)}"
                     f"{pad(line.third_label if line.third else line.account_label, 34)}O{version}\r\n"
                 )
             yield "".join(rows).encode(charset)

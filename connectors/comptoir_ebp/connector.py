@@ -187,13 +187,7 @@ class EbpConnector:
         self, batch: PushBatch, ops: Sequence[PushOp], results: dict[str, PushResult]
     ) -> list[tuple[PushOp, _Rendered]]:
         found = self._orders_of(ops) if batch.entity is EntityName.REFUND else {}
-        terms = Terms(
-            self._entries.profile,
-            self._config,
-            currency=self._ctx.company.currency,
-            one_column=self._entries.one_column,
-            third_is_account=self._entries.third_is_account,
-        )
+        terms = self._entries.terms(self._config, self._ctx.company.currency)
         render: Callable[[PushOp], _Rendered] = {
             EntityName.ORDER: self._order,
             EntityName.REFUND: lambda op: self._refund(op, found),

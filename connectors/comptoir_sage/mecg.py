@@ -8,8 +8,8 @@ so a record is written from one tuple of 38 fields and counted again by the read
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from typing import BinaryIO, Literal
+from collections.abc import Iterable, Iterator, Mapping
+from typing import BinaryIO, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -59,6 +59,9 @@ def header_of(data: bytes, company: Company, shown: str) -> tuple[str, ...]:
 class MecgFormat(BookFormat):
     """`#MECG` for each line and `#MECA` for its sections, in CP850."""
 
+    most: ClassVar[Mapping[str, int]] = {
+        "journal": 6, "account": 13, "third_party": 17, "piece": 13, "label": 69, "reference": 17, "section": 13,
+    }  # fmt: skip
     sections: Literal["none", "one", "lines"] = "lines"
 
     def __init__(self, profile: WriterProfile, setup: Setup) -> None:

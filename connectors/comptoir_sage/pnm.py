@@ -6,7 +6,7 @@ collective account; an analytic split follows its line as lines of type A, which
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import BinaryIO, ClassVar, Literal
 
 from comptoir.sdk.journal.entry import BookEntry, BookLine, Placed, with_sign
@@ -25,6 +25,9 @@ class PnmFormat(BookFormat):
 
     sections: Literal["none", "one", "lines"] = "lines"
     width: ClassVar[int] = 112
+    most: ClassVar[Mapping[str, int]] = {
+        "journal": 3, "account": 13, "third_party": 13, "piece": 13, "label": 25, "section": 13,
+    }  # fmt: skip
 
     def write(self, entries: Iterable[Placed]) -> Iterator[bytes]:
         """The company's line, then each entry's lines."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import re
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
@@ -227,9 +228,7 @@ SALE = WORKED_EXAMPLE[0]
 
 def refusal(made: Office, entry: JournalEntry, **over: object) -> RecordRejected:
     form = made.book_format()
-    terms = Terms(
-        form.profile, made.config, currency="EUR", one_column=form.one_column, third_is_account=form.third_is_account
-    )
+    terms = form.terms(made.config, "EUR")
     with pytest.raises(RecordRejected) as caught:
         terms.entry({**made.payload(entry), **over}, entry.key)
     return caught.value
@@ -477,6 +476,81 @@ def test_a_connection_that_cannot_work_says_which_setting(
     report = made.connector().check()
     assert not report.ok and any(words in item.detail for item in report.items)
     assert not (made.folder / "compta").exists()
+
+
+@pytest.mark.parametrize(
+    "profile", ["sage.pnm", "sage.mecg", "ciel.ximport", "ciel.rimport", "cegid.quadra", "cegid.tra"]
+)
+def test_a_profile_cannot_let_in_more_than_the_format_has_columns(tmp_path: Path, profile: str) -> None:
+    package, _, name = profile.partition(".")
+    text = (Path(__file__).parents[2] / f"connectors/comptoir_{package}/profiles/{name}.toml").read_text()
+    (tmp_path / "wide.toml").write_text(re.sub(r"^account = .*$", "account = 20", text, flags=re.MULTILINE))
+    with pytest.raises(ConfigError, match=r"wide\.toml: limits\.account: \w+ has \d+ columns for it, not 20"):
+        Office(tmp_path, profile, own="wide.toml").book_format()
+
+
+def test_a_column_that_is_narrower_than_its_limit_is_refused(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "connectors/comptoir_sage/profiles/columns_gestimum.toml").read_text()
+    narrow = text.replace('{ field = "account", width = 13 }', '{ field = "account", width = 8 }')
+    assert narrow != text
+    (tmp_path / "narrow.toml").write_text(narrow)
+    with pytest.raises(ConfigError, match="account has 8 characters, and the profile lets 13 in"):
+        Office(tmp_path, "sage.columns_gestimum", own="narrow.toml").book_format()
+
+
+_FIXED = """
+format = "columns"
+product = "A fixed layout"
+file = "ECRITURES.TXT"
+charset = "cp850"
+[limits]
+journal = 3
+account = 8
+third_party = 8
+piece = 10
+label = 20
+[options]
+separator = ""
+date = "AAAAMMJJ"
+decimal = "."
+columns = [
+    { field = "journal", width = 3 }, { field = "date", width = 8 }, { field = "piece", width = 10 },
+    { field = "account_or_third", width = 8 }, { field = "label", width = 20 },
+    { field = "amount", width = 10, right = true }, { field = "side", width = 1 },
+]
+"""
+
+
+def test_a_fixed_layout_of_the_users_own(tmp_path: Path) -> None:
+    (tmp_path / "fixed.toml").write_text(_FIXED)
+    made = Office(
+        tmp_path, "sage.columns_sage", own="fixed.toml", third_parties={"CMARTIN": "411MARTI", "CDUPONT": "411DUPON"}
+    )
+    lines = made.written(WORKED_EXAMPLE).split(b"\r\n")
+    assert lines[0] == b"VE 20260915FA1001    411MARTIFA1001 MARTIN SARL      120.00D"
+    assert {len(line) for line in lines[:-1]} == {60}
+    million = an_entry(
+        "sale", "1", ("VE", "V"), date(2026, 9, 15), "X", ("D", "411000", "10000000"), ("C", "707100", "10000000")
+    )
+    assert "larger than the format can hold" in refusal(made, million).message
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (('{ field = "side", width = 1 },', ""), "need debit and credit, or amount and side"),
+        (('{ field = "date", width = 8 },', ""), "the columns have no date"),
+        (('"piece", width = 10', '"piece"'), "without a separator each column needs its width"),
+        (('"side", width = 1 }', '"side", width = 1 }, { field = "side", width = 1 }'), "stands there twice"),
+        (('separator = ""', 'separator = ","\nheader = ["a"]'), "the header has 1 names for 7 columns"),
+        (('"account_or_third"', '"account"'), "third parties need a column third"),
+    ],
+)
+def test_a_layout_that_cannot_work_says_why(tmp_path: Path, change: tuple[str, str], words: str) -> None:
+    assert change[0] in _FIXED
+    (tmp_path / "fixed.toml").write_text(_FIXED.replace(*change))
+    with pytest.raises(ConfigError, match=words):
+        Office(tmp_path, "sage.columns_sage", own="fixed.toml").book_format()
 
 
 def test_tra_takes_the_first_line_of_the_accountants_export(tmp_path: Path) -> None:

@@ -104,8 +104,42 @@ class ColumnsFormat(BookFormat):
         if not self.one_column and "third" not in names:
             raise ConfigError(f"{profile.source}: options.columns: third parties need a column third, or "
                               "account_or_third in the place of account", code="profile")  # fmt: skip
+        for column in self._layout.columns:
+            self._check_width(column)
         self._form = _DATES[self._layout.date]
         self._cells = [self._cell(column) for column in self._layout.columns]
+
+    def _check_width(self, column: Column) -> None:
+        """A column must hold what the profile's limits let into it: nothing is cut while it is written."""
+        limits, field, width = self.profile.limits, column.field, column.width
+        if not width or field in ("reference", "invoice"):  # these are shortened, with a remark
+            return
+        if field in ("debit", "credit", "amount"):
+            self.most_cents = min(self.most_cents, 10 ** max(width - 1, 0) - 1)
+            return
+        needed = {
+            "journal": limits.journal,
+            "journal_label": limits.account_label,
+            "piece": limits.piece,
+            "account": limits.account,
+            "third": limits.third_party,
+            "account_or_third": max(limits.account, limits.third_party),
+            "account_label": limits.account_label,
+            "third_label": limits.account_label,
+            "label": limits.label,
+            "payment": max(map(len, self.profile.payments.values()), default=0),
+            "number": 7,
+            "type": 2,
+            "side": 1,
+            "currency": 3,
+            "constant": len(column.constant),
+        }.get(field, len(self._layout.date))
+        if width < needed:
+            raise ConfigError(
+                f"{self.profile.source}: options.columns: {field} has {width} characters, and the profile lets {needed} "
+                "in",
+                code="profile",
+            )
 
     def _cell(self, column: Column) -> Callable[[Placed, BookLine], str]:
         value = self._value(column)
@@ -113,8 +147,6 @@ class ColumnsFormat(BookFormat):
 
         def cell(item: Placed, line: BookLine) -> str:
             text = value(item, line)
-            if width and len(text) > width:
-                raise ValueError(f"{column.field}: {text!r} is longer than {width}")
             return text if not fixed else text.rjust(width) if column.right else text.ljust(width)
 
         return cell

@@ -15,7 +15,7 @@ from comptoir.errors import ComptoirError, ConfigError, ContractViolation, Recor
 from comptoir.model.refs import EntityName
 from comptoir.sdk.journal.config import JournalConfig
 from comptoir.sdk.journal.disk import Disk, storage_errors
-from comptoir.sdk.journal.entry import BookEntry, Terms, decimal_of
+from comptoir.sdk.journal.entry import BookEntry, decimal_of
 from comptoir.sdk.journal.formats import BookFile, BookFormat, Setup, written
 from comptoir.sdk.journal.handover import Handover, Known, Ledger, Output, Record, digest
 from comptoir.sdk.journal.profile import WriterProfile, load_profile
@@ -115,15 +115,6 @@ class JournalConnector:
                 f"header_from: {path} cannot be read: {error.strerror}", hint="It stands relative to comptoir.toml."
             ) from None
 
-    def _terms(self, book_format: BookFormat) -> Terms:
-        return Terms(
-            book_format.profile,
-            self._config,
-            currency=self._ctx.company.currency,
-            one_column=book_format.one_column,
-            third_is_account=book_format.third_is_account,
-        )
-
     # -- check -------------------------------------------------------------------------------------------------
 
     def check(self) -> CheckReport:
@@ -219,7 +210,7 @@ class JournalConnector:
     def _render(
         self, book_format: BookFormat, ops: Sequence[PushOp], results: dict[str, PushResult]
     ) -> list[tuple[PushOp, BookEntry]]:
-        terms = self._terms(book_format)
+        terms = book_format.terms(self._config, self._ctx.company.currency)
         rendered: list[tuple[PushOp, BookEntry]] = []
         for op in ops:
             try:

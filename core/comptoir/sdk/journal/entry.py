@@ -177,7 +177,14 @@ class Terms:
     """
 
     def __init__(
-        self, profile: WriterProfile, tables: Tables, *, currency: str, one_column: bool, third_is_account: bool
+        self,
+        profile: WriterProfile,
+        tables: Tables,
+        *,
+        currency: str,
+        one_column: bool,
+        third_is_account: bool,
+        most_cents: int = 10**14 - 1,
     ) -> None:
         self._profile = profile
         self._limits = profile.limits
@@ -186,6 +193,7 @@ class Terms:
         self._third_limit = min(self._limits.account, self._limits.third_party) if one_column else None
         self._third_is_account = third_is_account
         self._one_column = one_column
+        self._most_cents = most_cents
         self._accounts: dict[tuple[str, str], tuple[str, str]] = {}
         self._owners: dict[tuple[str, str], tuple[str, str]] = {}
         self._texts: dict[tuple[str, int, bool], tuple[str, tuple[str, ...]]] = {}
@@ -256,6 +264,14 @@ class Terms:
         title = words(line.get("account_label")) or hub_account
         limit = self._limits.account_label
         cents = _cents(line.get("amount"), record, f"{path}.amount")
+        if cents > self._most_cents:
+            raise _refused(
+                record,
+                f"{path}.amount",
+                "amount",
+                f"the amount {with_sign(cents)} is larger than the format can hold",
+                "Enter it by hand, or choose another profile.",
+            )
         return BookLine(
             account=known[0],
             account_label=self._text(title, "account_label", remarks, limit, title=True),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import abc
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, ClassVar, Literal
 
 from comptoir.errors import ConfigError
-from comptoir.sdk.journal.entry import BookEntry, Placed, placed
+from comptoir.sdk.journal.entry import BookEntry, Placed, Tables, Terms, placed
 from comptoir.sdk.journal.linter import Faults, ReadLine, Sums, audit, sums_of
 from comptoir.sdk.journal.profile import WriterProfile
 from comptoir.sdk.protocols import Company
@@ -38,6 +38,7 @@ class BookFile:
 class BookFormat(abc.ABC):
     """One file format. `one_column`: the third party's own account stands in the account column.
 
+    `most`: what a limit of the profile may be at most, by its name; `most_cents`: the largest amount of a line.
     `sections`: whether a line's analytic split can be written: not at all, as one code on the line, or in lines of
     its own. `width`: of a fixed-width line in characters (0: the lines have separators); such a format needs a charset
     of one byte a character.
@@ -47,12 +48,32 @@ class BookFormat(abc.ABC):
     third_is_account: ClassVar[bool] = False
     sections: Literal["none", "one", "lines"] = "none"
     width: ClassVar[int] = 0
+    most: ClassVar[Mapping[str, int]] = {}
+    most_cents: int = 10**14 - 1
 
     def __init__(self, profile: WriterProfile, setup: Setup) -> None:
         self.profile = profile
         self.setup = setup
         if profile.charset == "utf-8" and not self.allows_utf8():
             raise ConfigError(f"{profile.source}: {profile.format} needs a charset of one byte a character")
+        for name, most in self.most.items():
+            limit = getattr(profile.limits, name)
+            if limit > most:
+                raise ConfigError(
+                    f"{profile.source}: limits.{name}: {profile.format} has {most} columns for it, not {limit}",
+                    code="profile",
+                )
+
+    def terms(self, tables: Tables, currency: str) -> Terms:
+        """How a folder of this format says an entry; `tables` are the connection's."""
+        return Terms(
+            self.profile,
+            tables,
+            currency=currency,
+            one_column=self.one_column,
+            third_is_account=self.third_is_account,
+            most_cents=self.most_cents,
+        )
 
     def allows_utf8(self) -> bool:
         """Whether the format may be written in UTF-8."""
