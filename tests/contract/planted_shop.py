@@ -282,6 +282,13 @@ class TakesAnEmptyPageForTheEnd(DemoConnector):
             yield Page([self.item(request.entity, row) for row in rows], self.position(after), total)
 
 
+@connector("K19")
+class DoesAllAtOnce(DemoConnector):
+    def item(self, entity: EntityName, row: Row) -> RawItem:
+        (found,) = self._ctx.tasks.map_ordered(lambda one: DemoConnector.item(self, entity, one), [row], width=50)
+        return found
+
+
 @connector("K20")
 class FetchesLess(DemoConnector):
     def fetch(self, entity: EntityName, external_ids: Sequence[str]) -> Iterator[Page]:
@@ -449,6 +456,12 @@ class PutsAllIntoOneCall(DemoConnector):
 connector("K46")(_Floats)
 connector("K46")(_Cuts)
 connector("K47")(_TakesAnyLength)
+
+
+@connector("K48")
+class MakesItOnceMore(DemoConnector):
+    def exists(self, op: Any) -> bool:
+        return False
 
 
 # --- answers ------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from comptoir.testing import ConnectorKit, run_suite
-from comptoir.testing.conformance import RULES
+from comptoir.testing.conformance import RULES, declared
 
 from tests.contract.demo_kit import DemoKit
 from tests.contract.planted_shop import SHOP_FAULTS
@@ -47,6 +47,16 @@ def test_an_exemption_is_a_skip_that_says_why() -> None:
     verdicts = {v.subject: v for v in run_suite(Exempt, ["K14"])}
     assert verdicts["pull item"].state == "skipped"
     assert "the shop shows no dates of items" in verdicts["pull item"].message
+
+
+def test_an_exemption_that_nobody_needs_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Exempt(DemoKit):
+        exempt = {"K14 item": "the shop shows no dates of items"}  # noqa: RUF012 - as an author writes it
+
+    monkeypatch.setattr(declared, "_exempt_in_quality", lambda connector: Exempt.exempt)
+    (verdict,) = run_suite(Exempt, ["K00"])
+    assert (verdict.state, verdict.rule) == ("failed", "K00")
+    assert "K14 item, and it holds: take the exemption out" in verdict.message
 
 
 def test_an_unknown_rule_is_no_pass() -> None:

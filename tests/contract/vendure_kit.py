@@ -39,12 +39,6 @@ class VendureKit(ConnectorKit):
         "saleable": ("stockLevels", "updatedAt"),
     }
 
-    exempt: ClassVar[Mapping[str, str]] = {
-        "K37": "nothing is made at Vendure; that texts which are too long are refused in a change is K47",
-        "K46 item": "Vendure keeps prices as 32-bit cents: 33,333,333.33 is refused in plain words; others are "
-        "tried in test_vendure_writing.py",
-    }
-
     def start(self) -> None:
         self.shop = VendureSandbox(clock=self.clock)
         self.count = 0

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from comptoir.sdk import (
     Change,
@@ -85,6 +85,7 @@ class Bench(AbstractContextManager["Bench"]):
         self.installation.mkdir()
         remote.mkdir()
         self.clock = FakeClock()
+        self.tasks = InlineTasks()
         self.kit = self._kit(self.clock, remote)
         self.kit.start()
         # Asked for once: a kit may make a transport with a state of its own.
@@ -133,7 +134,7 @@ class Bench(AbstractContextManager["Bench"]):
             credentials=credentials,
             clock=self.clock,
             random=FakeRandom(self._started),
-            tasks=InlineTasks(),
+            tasks=self.tasks,
             company=self.kit.company(),
             base_dir=self.installation,
             logger=logging.getLogger(f"comptoir.connector.{CONNECTION}"),
@@ -182,14 +183,21 @@ class Bench(AbstractContextManager["Bench"]):
             raise Broken(f"the kit's record({entity.value}, {n}, {over!r}) is None")
         return made
 
-    def batch(self, entity: EntityName, *records: NewRecord) -> PushBatch:
+    def batch(
+        self,
+        entity: EntityName,
+        *records: NewRecord,
+        action: Literal["create", "update"] = "create",
+        external_id: str | None = None,
+    ) -> PushBatch:
         """The writes as the engine would number them."""
         self._batches += 1
         ops = [
             PushOp(
                 delivery_id=f"{entity.value}-{record.natural_key}",
                 entity=entity,
-                action="create",
+                action=action,
+                external_id=external_id,
                 natural_key=record.natural_key,
                 payload=record.payload,
                 content_hash=repr(sorted(record.payload.items())),

@@ -58,10 +58,11 @@ def _kit_complete(bench: Bench, subject: Subject) -> None:
         demand(id in RULES, f"the kit exempts {id}, and there is no such rule")
         demand(id != "K00", "K00 cannot be exempt")
         demand(len(reason.split()) >= 3, f"the kit exempts {id} with the reason {reason!r}, which says nothing")
-    if kit.exempt:
-        promised = _exempt_in_quality(kit.connector)
-        for key in kit.exempt if promised is not None else ():
-            demand(key in (promised or {}), f"the kit exempts {key}, and quality.yaml does not name it under `kit`")
+    promised = _exempt_in_quality(kit.connector)
+    for key in kit.exempt if promised is not None else ():
+        demand(key in (promised or {}), f"the kit exempts {key}, and quality.yaml does not name it under `kit`")
+    for key in promised or ():
+        demand(key in kit.exempt, f"quality.yaml exempts {key} under `kit`, and the kit does not")
     for path, reason in kit.floats.items():
         demand(len(reason.split()) >= 3, f"the kit takes a float at {path} with the reason {reason!r}")
     files = bench.manifest.transport == "files"

@@ -1,4 +1,4 @@
-"""K10 to K22: records are read whole, in order, resumable, exact."""
+"""K10 to K21: records are read whole, in order, resumable, exact."""
 
 from __future__ import annotations
 
@@ -300,6 +300,21 @@ def _withheld_rows(bench: Bench, subject: Subject) -> None:
     demand(
         error is not None, f"of {first.total} records only the first page came, and the read ended as if it were whole"
     )
+
+
+@rule(
+    "K19",
+    "no-more-at-once-than-declared",
+    says="A read has no more requests under way than the manifest says, and no threads of its own.",
+    do="Do several things at once by ctx.tasks.map_ordered, with a width within pages_in_flight or requests_in_flight.",
+    of=pulled,
+)
+def _width(bench: Bench, subject: Subject) -> None:
+    _several_pages(bench, subject.entity)
+    bench.pull(subject.entity)
+    widest = max(bench.tasks.widths, default=1)
+    allowed = max(bench.manifest.pages_in_flight, bench.manifest.requests_in_flight)
+    demand(widest <= allowed, f"{widest} things are done at once, and the manifest says {allowed}")
 
 
 @rule(

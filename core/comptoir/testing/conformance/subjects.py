@@ -17,6 +17,7 @@ __all__ = [
     "pulled",
     "pushed",
     "reads",
+    "replaced",
     "whole",
     "with_webhooks",
     "writes",
@@ -49,6 +50,11 @@ def fetched(kit: Kit) -> Iterator[Subject]:
 def pushed(kit: Kit) -> Iterator[Subject]:
     """Each entity of which records can be made."""
     return _entities(kit, lambda c: "create" in c.push_actions, "push")
+
+
+def replaced(kit: Kit) -> Iterator[Subject]:
+    """Each entity whose existing records can be pushed again."""
+    return _entities(kit, lambda c: {"create", "update"} <= set(c.push_actions), "push")
 
 
 def changed(kit: Kit) -> Iterator[Subject]:

@@ -11,7 +11,7 @@ from unittest import SkipTest
 from comptoir.testing.conformance import answers, declared, files, reading, secrets, updating, webhooks, writing
 from comptoir.testing.conformance.bench import Bench
 from comptoir.testing.conformance.kit import ConnectorKit
-from comptoir.testing.conformance.rules import RULES, NotDeclared, Rule, RuleBroken, Subject, speaking
+from comptoir.testing.conformance.rules import RULES, NotDeclared, Rule, RuleBroken, Subject, demand, speaking
 
 __all__ = ["Verdict", "connector_suite", "run_suite"]
 
@@ -63,6 +63,28 @@ def try_rule(kit: type[ConnectorKit], rule: Rule, subject: Subject | None) -> No
         raise NotDeclared(f"{rule.id} {rule.name}: the manifest declares nothing that it is about")
     with speaking(rule, subject), Bench(kit) as bench:
         rule.check(bench, subject)
+        if rule.id == "K00":
+            _demand_needed(kit)
+
+
+def _demand_needed(kit: type[ConnectorKit]) -> None:
+    """What is exempt must fail: an exemption that nobody needs any more hides the day on which it is."""
+    for key in kit.exempt:
+        id, _, entity = key.partition(" ")
+        subjects = [s for s in RULES[id].subjects(kit) if not entity or s.entity.value == entity]
+        verdicts = [_holds(kit, RULES[id], subject) for subject in subjects]
+        demand(not all(verdicts), f"the kit exempts {key}, and it holds: take the exemption out")
+
+
+def _holds(kit: type[ConnectorKit], rule: Rule, subject: Subject) -> bool:
+    try:
+        with speaking(rule, subject), Bench(kit) as bench:
+            rule.check(bench, subject)
+    except RuleBroken:
+        return False
+    except SkipTest:
+        return True
+    return True
 
 
 def run_suite(kit: type[ConnectorKit], rules: Collection[str] | None = None) -> list[Verdict]:

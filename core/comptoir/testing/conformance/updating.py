@@ -9,7 +9,7 @@ from typing import Any
 from comptoir.sdk import Change, ChangeResult, Updates
 from comptoir.testing.conformance.bench import Bench
 from comptoir.testing.conformance.rules import NotDeclared, Subject, demand, rule
-from comptoir.testing.conformance.subjects import changed, over_http
+from comptoir.testing.conformance.subjects import changed, over_http, replaced
 from comptoir.testing.conformance.writing import AMOUNTS, LARGE, ODD, demand_reported, encodes, text_of
 
 __all__: list[str] = []
@@ -214,3 +214,25 @@ def _texts(bench: Bench, subject: Subject) -> None:
         demand(same or not fits, f"{what} {value!r} fits, and stands at the remote as {kept!r}")
     if not tried:
         raise NotDeclared(f"changes of {entity.value} have no texts")
+
+
+@rule(
+    "K48",
+    "pushed-again-it-is-changed",
+    says="A record that exists and is pushed again with action `update` holds the new values.",
+    do="Take `update` for what it is in push(), or leave it out of push_actions.",
+    of=replaced,
+)
+def _pushed_again(bench: Bench, subject: Subject) -> None:
+    entity = subject.entity
+    first, second = bench.record(entity, 1, text="Before"), bench.record(entity, 1, text="After it")
+    demand(first.natural_key == second.natural_key, "the kit's record() gives another natural key to the same n")
+    made = bench.push(bench.batch(entity, first))[first.natural_key]
+    demand(made.outcome != "rejected", f"a good record is rejected: {made.reason}")
+    bench.clock.advance(bench.manifest.read_lag_seconds + 60)
+    batch = bench.batch(entity, second, action="update", external_id=made.external_id)
+    result = bench.push(batch)[second.natural_key]
+    demand(result.outcome != "rejected", f"a record that exists is pushed again and rejected: {result.reason}")
+    stored = bench.kit.stored(entity, second.natural_key)
+    demand(stored and stored[-1].get("text") == "After it", f"the text is {stored[-1:]} after it was pushed again")
+    demand(result.external_id in (None, made.external_id), f"the update says another id: {result.external_id}")

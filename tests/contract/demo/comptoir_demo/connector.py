@@ -155,15 +155,25 @@ class DemoConnector:
         what, results, rows = self._list(batch.entity), list[PushResult](), list[tuple[PushOp, Row]]()
         for op in batch.ops:
             try:
-                rows.append((op, self.fitting(op.payload)))
+                fields = self.fitting(op.payload)
             except Unfit as unfit:
                 results.append(PushResult(op.delivery_id, "rejected", reason=str(unfit), field=unfit.field))
+                continue
+            if self.exists(op):
+                (answer,) = self.patched(what, [{**fields, "id": int(op.external_id or 0)}])
+                results.append(self.result(op, answer))
+            else:
+                rows.append((op, fields))
         size = self.manifest.entities[batch.entity].batch_size
         for at in range(0, len(rows), size):
             chunk = rows[at : at + size]
             answers = self.made(what, [row for _, row in chunk])
             results += [self.result(op, answer) for (op, _), answer in zip(chunk, answers, strict=True)]
         return results
+
+    def exists(self, op: PushOp) -> bool:
+        """Whether the op is about a record that the shop has."""
+        return op.action == "update"
 
     def made(self, what: str, rows: Sequence[Row]) -> Sequence[Row]:
         """The shop's answer for each new row."""
