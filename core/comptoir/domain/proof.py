@@ -23,7 +23,7 @@ from comptoir.model.money import CollectedBy, RoundingLevel, minor_units, round_
 from comptoir.model.order import Charge, Invoice, OrderLine, Payment, PaymentState, Refund, SalesOrder
 from comptoir.model.payout import Payout, PayoutLine, PayoutLineKind
 
-__all__ = ["Finding", "ProofSheet", "ProofStep", "explain", "prove"]
+__all__ = ["Finding", "ProofSheet", "ProofStep", "explain", "prove", "refuse_unexplained"]
 
 _ZERO = Decimal(0)
 _PAID = (PaymentState.PAID, PaymentState.PARTLY_REFUNDED, PaymentState.REFUNDED)
@@ -104,6 +104,19 @@ def explain(sheet: ProofSheet) -> list[str]:
         for f in step.findings
         if not f.explained
     ]
+
+
+def refuse_unexplained(sheet: ProofSheet) -> None:
+    """Raises MappingError when a cent of the order is not explained: the look before its entries leave the hub."""
+    words = explain(sheet)
+    if words:
+        raise MappingError(
+            f"order {sheet.order}: what is not explained ({len(words)} in all): {words[0]}",
+            record=sheet.order,
+            field=words[0].split(":")[0],
+            code="unexplained_cent",
+            hint="`comptoir proof` shows every step; correct the document, or what was posted of it.",
+        )
 
 
 class _Proof:
