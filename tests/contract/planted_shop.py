@@ -23,6 +23,7 @@ from comptoir.sdk import (
     ComptoirError,
     EntityName,
     Hint,
+    HttpResponse,
     Manifest,
     OutcomeUnknown,
     Page,
@@ -39,7 +40,7 @@ from comptoir.sdk import (
 
 from tests.contract.demo_kit import SECRET, DemoKit
 
-__all__ = ["SHOP_FAULTS"]
+__all__ = ["SHOP_FAULTS", "FiltersByCreation"]
 
 #: Rule -> kits with a planted fault.
 SHOP_FAULTS: list[tuple[str, type[DemoKit]]] = []
@@ -219,6 +220,30 @@ class MovesNoDate(DemoShop):
         row = super().change(what, number, fields)
         row["updated_at"] = before
         return row
+
+
+class FiltersByCreation(DemoShop):
+    """It filters by the day of birth and shows the day of change: as a cursor on the id would."""
+
+    def _list(self, what: str, query: dict[str, str]) -> HttpResponse:
+        if "since" not in query:
+            return super()._list(what, query)
+        rows = self.lists[what]
+        changed = {number: row["updated_at"] for number, row in rows.items()}
+        for number, row in rows.items():
+            row["updated_at"] = self.born[number]
+        answer = super()._list(what, query)
+        for number, row in rows.items():
+            row["updated_at"] = changed[number]
+        return answer
+
+    def put(self, what: str, fields: dict[str, Any]) -> dict[str, Any]:
+        row = super().put(what, fields)
+        self.born: dict[int, str] = {**getattr(self, "born", {}), row["id"]: row["updated_at"]}
+        return row
+
+
+shop("K12")(FiltersByCreation)
 
 
 @connector("K13")

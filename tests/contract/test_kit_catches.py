@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from comptoir_demo.connector import DemoConnector
 
 from comptoir.testing import ConnectorKit, run_suite
 from comptoir.testing.conformance import RULES, declared
 
 from tests.contract.demo_kit import DemoKit
-from tests.contract.planted_shop import SHOP_FAULTS
+from tests.contract.planted_shop import SHOP_FAULTS, FiltersByCreation, item_manifest
 from tests.contract.planted_till import TILL_FAULTS
 
 FAULTS: list[tuple[str, type[ConnectorKit]]] = [*SHOP_FAULTS, *TILL_FAULTS]
@@ -29,6 +32,28 @@ def test_a_planted_fault_is_caught_by_its_rule(rule: str, kit: type[ConnectorKit
 
 def test_every_rule_has_a_planted_fault() -> None:
     assert set(RULES) == {rule for rule, _ in FAULTS}
+
+
+@pytest.mark.failure_mode(2)
+def test_a_cursor_on_what_an_edit_does_not_move_is_no_cursor() -> None:
+    class OnBirth(DemoKit):
+        shop_model = FiltersByCreation
+
+    (verdict,) = run_suite(OnBirth, ["K12"])[:1]
+    assert (verdict.subject, verdict.state) == ("pull item", "failed")
+    assert "edited after the cursor and is not given" in verdict.message
+
+    class Swept(OnBirth):
+        class connector(DemoConnector):  # type: ignore[assignment]
+            manifest = item_manifest(cursor="sweep", overlap_seconds=0)
+
+    assert {verdict.state for verdict in run_suite(Swept, ["K01", "K12"])} == {"passed"}
+
+
+def test_the_kit_does_not_need_pytest() -> None:
+    code = "import sys, comptoir.testing; print('pytest' in sys.modules, '_pytest' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert said.split() == ["False", "False"]
 
 
 def test_what_the_kit_lacks_is_said_of_the_kit() -> None:

@@ -49,6 +49,7 @@ def _read_is_whole(bench: Bench, subject: Subject) -> None:
     seen: set[tuple[EntityName, str]] = set()
     for page in bench.pages(entity):
         demand(page.total is None or page.total >= 0, f"a page says total = {page.total}")
+        demand(page.as_of is None or page.as_of.tzinfo, "a page's as_of has no zone")
         if page.position is not None:
             json.dumps(page.position)
         for item in page.items:
@@ -57,6 +58,7 @@ def _read_is_whole(bench: Bench, subject: Subject) -> None:
             demand(item.entity in allowed, f"{name} came with {entity.value}, whose `brings` does not name it")
             demand((item.entity, item.external_id) not in seen, f"{name} was given twice, and nothing had changed")
             seen.add((item.entity, item.external_id))
+            demand(item.modified_at is None or item.modified_at.tzinfo, f"{name}: modified_at has no zone")
             json.dumps(item.payload)
             if item.parent is not None:
                 json.dumps(item.parent)
