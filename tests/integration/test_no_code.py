@@ -283,6 +283,16 @@ def test_check_and_connectors_know_them(merchant: Merchant, kiosque: Kiosque) ->
     assert {m["mapping"]: m["error"] for m in json.loads(out)}["kiosque.order.in"] is None
 
 
+@pytest.mark.airflow
+def test_their_routes_become_dags(merchant: Merchant) -> None:
+    from comptoir.airflow.dag_factory import build_dags
+
+    dags = build_dags(merchant.folder / "comptoir.toml")
+    assert set(dags) == {"comptoir__commandes", "comptoir__place", "comptoir__articles", "comptoir__catalogue"}
+    assert not any("broken" in dag.tags for dag in dags.values())
+    assert dags["comptoir__commandes"].tags == {"comptoir", "order", "kiosque", "gesco"}
+
+
 def test_a_refused_token_shows_neither_itself_nor_the_order(
     merchant: Merchant, kiosque: Kiosque, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,6 +69,15 @@ def test_what_is_written_passes_the_conformance_suite_as_it_is(tmp_path: Path, k
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_the_package_is_in_order_at_bronze(tmp_path: Path, kind: Kind) -> None:
+    made = _made(tmp_path, kind)
+    code = "from comptoir.cli import main; main()"
+    found = json.loads(_python("-c", code, "check-connector", str(made.folder), "--json"))
+    assert found["faults"] == []
+    assert found["tier"] == "bronze"
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_its_golden_record_agrees(tmp_path: Path, kind: Kind) -> None:
     made = _made(tmp_path, kind)
     mappings = made.folder / made.package / "mappings"

@@ -433,6 +433,12 @@ def test_a_manifest_without_rest_or_files_is_none(tmp_path: Path, text: str, sai
     assert said in refused.value.message
 
 
+def test_only_what_is_taken_in_can_be_read(tmp_path: Path) -> None:
+    text = REST.replace("entities.item", "entities.journal_entry")
+    with pytest.raises(ConfigError, match=r":13: rest\.entities\.journal_entry\.path: journal_entry is not read"):
+        read_description(folder(tmp_path, text))
+
+
 def test_a_write_needs_its_natural_key(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"entities\.order\.natural_key: this setting is missing"):
         read_description(folder(tmp_path, WRITES.replace('natural_key = "ref"', "")))

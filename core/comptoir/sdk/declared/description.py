@@ -30,6 +30,8 @@ __all__ = ["Description", "Lookup", "Paging", "Push", "RestEntity", "RestTable",
 PLACE = re.compile(r"\{([^{}]*)\}")
 _COMPANY = ("company.name", "company.country", "company.currency", "company.siren", "company.time_zone", "connection")
 _LARGEST = 256 * 1024
+#: What Comptoir takes in.
+_TAKEN_IN = (EntityName.ITEM, EntityName.STOCK, EntityName.CUSTOMER, EntityName.ORDER, EntityName.REFUND)
 Table = TypeVar("Table", bound=BaseModel)
 
 
@@ -277,6 +279,8 @@ class _Reader:
             raise self._error(("key",), f"it is {manifest.key!r}, but its folder is {folder.name!r}")
         if rest is not None:
             self._check_rest(rest, manifest, settings)
+        for entity in files.entities if files else ():
+            self._check_taken_in(entity, ("files", "entities", entity.value))
         return Description(manifest, rest, files, settings, folder, self._shown)
 
     def _capabilities(self, implied: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -299,10 +303,16 @@ class _Reader:
             found[name] = {**given.get(name, {}), **follows}
         return found
 
+    def _check_taken_in(self, entity: EntityName, key: tuple[str, ...]) -> None:
+        if entity not in _TAKEN_IN:
+            raise self._error(key, f"{entity.value} is not read; allowed: {', '.join(e.value for e in _TAKEN_IN)}")
+
     def _check_rest(self, rest: RestTable, manifest: Manifest, settings: SettingsTable) -> None:
         allowed = [*_COMPANY, *(f"config.{name}" for name in settings.settings)]
         for entity, table in rest.entities.items():
             at = ("rest", "entities", entity.value)
+            if table.path is not None:
+                self._check_taken_in(entity, (*at, "path"))
             texts: list[tuple[tuple[str, ...], str]] = [(("params", k), v) for k, v in table.params.items()]
             texts += [(("path",), table.path or ""), (("single",), (table.single or "").replace("{id}", ""))]
             if table.lookup:

@@ -146,8 +146,11 @@ class DeclaredFiles:
         """The complete files of an entity: with their marker, or unchanged for a while."""
         if self._table.ready == "marker":
             found = self._files.list(self._table.folder)
-            names = {e.name for e in found}
-            found = [e for e in found if e.name + self._table.marker in names]
+            marked = {e.name: e.modified_at for e in found}
+            # A marker that is older than its file was left over from one before it.
+            found = [
+                e for e in found if marked.get(e.name + self._table.marker, e.modified_at - _MOMENT) >= e.modified_at
+            ]
         else:
             found = settled(self._files, self._ctx, self._table.settle_seconds, self._table.folder)
         ready = [e for e in found if _matches(e.name, table)]
@@ -194,7 +197,8 @@ class DeclaredFiles:
             path = f"{PROCESSING}/{at.strftime(_STAMP)}{_CLAIMED}{entry.name}"
             if self._move(self._path(entry.name), path):
                 if self._table.ready == "marker":
-                    self._move(self._path(entry.name + self._table.marker), f"{path}{self._table.marker}")
+                    marker = entry.name + self._table.marker
+                    self._move(self._path(marker), f"{self._table.archive}/{at.strftime(_STAMP)}{_CLAIMED}{marker}")
                 found.append(_File(path, entry.name, at))
                 last = at
         return found
@@ -212,9 +216,6 @@ class DeclaredFiles:
     def _file_away(self, file: _File) -> None:
         folder = self._table.reject if file.state == _REFUSED else self._table.archive
         self._move(file.path, f"{folder}/{file.at.strftime(_STAMP)}{_CLAIMED}{file.name}")
-        if self._table.ready == "marker":
-            marker = self._table.marker
-            self._move(f"{file.path.replace(_READ, _CLAIMED)}{marker}", f"{folder}/{file.at.strftime(_STAMP)}{marker}")
 
     def _move(self, source: str, target: str) -> bool:
         try:
