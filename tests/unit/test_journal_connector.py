@@ -50,7 +50,6 @@ def test_another_content_under_the_same_key_is_refused(office: Office) -> None:
     assert unsure.found == "unknown"
 
 
-@pytest.mark.failure_mode(56)
 def test_a_file_that_was_not_taken_is_never_overwritten(office: Office) -> None:
     for entry in WORKED_EXAMPLE[:3]:
         office.push(entry)

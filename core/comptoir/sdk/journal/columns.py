@@ -136,8 +136,8 @@ class ColumnsFormat(BookFormat):
         }.get(field, len(self._layout.date))
         if width < needed:
             raise ConfigError(
-                f"{self.profile.source}: options.columns: {field} has {width} characters, and the profile lets {needed} "
-                "in",
+                f"{self.profile.source}: options.columns: {field} has {width} characters, "
+                f"and the profile lets {needed} in",
                 code="profile",
             )
 
