@@ -153,7 +153,7 @@ WRONG: list[tuple[str, str, int, str, tuple[str, ...]]] = [
      ("MM-DD", "'31-12'")),
     ("no connector", without('connector = "woocommerce"'), 6, "connections.boutique.connector", ("missing",)),
     ("unknown connector", put('"woocommerce"', '"shopify2"'), 7, "connections.boutique.connector",
-     ("'shopify2'", "allowed: ebp, woocommerce")),
+     ("'shopify2'", "allowed: ", "ebp, ", "woocommerce")),
     ("connector is a number", put('"woocommerce"', "5"), 7, "connections.boutique.connector", ("string", "5")),
     ("wrong date", put("2026-01-01", "01/01/2026"), 8, "connections.boutique.cutover",
      ('a date such as "2026-01-01"', "'01/01/2026'")),
