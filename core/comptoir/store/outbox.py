@@ -141,11 +141,14 @@ class Outbox:
         )
 
     def claim(self, target: str, entity: EntityName, holder: str, *, limit: int, lease_seconds: float) -> list[Claimed]:
-        """Due deliveries, oldest first, leased to this worker; others skip them."""
+        """Due deliveries, oldest first, leased to this worker; others skip them.
+
+        What was never tried is due whatever it says: it was dated by a machine whose clock may be ahead of the store's.
+        """
         order_first = _ORDER_FIRST if entity is EntityName.REFUND else ""
         rows = self._session.rows(
             f"with picked as (select id from delivery where target = %(target)s and entity = %(entity)s "
-            f"and state = 'pending' and due_at <= comptoir_now() "
+            f"and state = 'pending' and (due_at <= comptoir_now() or attempt = 0) "
             f"and (lease_until is null or lease_until < comptoir_now()){order_first} "
             f"order by id limit %(limit)s for update skip locked) "
             f"update delivery set lease_holder = %(holder)s, "

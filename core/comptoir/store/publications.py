@@ -383,7 +383,7 @@ def _alike(rows: Sequence[Publication]) -> dict[_Same, list[Publication]]:
 _PUT = """
 insert into publication (target, entity, source, route, mapping_hash, due_at, wanted_at, external_id, parent_id,
   record_id, target_id, label, wanted, known, keys, source_rev, target_rev, state, reason)
-select %(target)s, %(entity)s, %(source)s, %(route)s, %(mapping_hash)s, %(at)s, %(at)s, e ->> 0, e ->> 1,
+select %(target)s, %(entity)s, %(source)s, %(route)s, %(mapping_hash)s, comptoir_now(), %(at)s, e ->> 0, e ->> 1,
   (e ->> 2)::uuid, (e ->> 3)::uuid, e ->> 4, e -> 5, e -> 6, array(select jsonb_array_elements_text(e -> 7)),
   (e ->> 8)::int, (e ->> 9)::int, e ->> 10, e ->> 11
 from jsonb_array_elements(%(rows)s::jsonb) e
