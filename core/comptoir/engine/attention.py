@@ -109,6 +109,12 @@ class Attention:
             [(self._report.run_id, self._source, self._entity.value, external_id, "rejected", cause)]
         )
 
+    def shows_it(self, session: Session, record_id: UUID) -> None:
+        """The target shows by now what it had refused or had not kept: nobody need look at it."""
+        Quarantine(session).resolve_records(
+            self._target, self._entity, [record_id], f"{self._target} shows it now", self._clock.now()
+        )
+
     def resolve(self, session: Session, done: Sequence[Sending]) -> None:
         """What was written needs nobody any more."""
         quarantine = Quarantine(session)

@@ -173,6 +173,8 @@ class Publisher:
             state, reason = "due", pair.reason  # a person has seen this very change
         elif keys and (doubt := self._doubtful(source.document, target.document)):
             state, reason = "held", doubt
+        elif not keys and pair.state == "refused":
+            self._attention.shows_it(session, source.head.record_id)
         if decision.conflicts:
             self._attention.conflict(session, source, decision.conflicts)
         return [self._row(pair, source, target, wanted, known, keys, state, reason)]
@@ -311,6 +313,9 @@ class Publisher:
                 self._attention.not_kept(session, offer.record_id, offer.external_id, keys)
         elif keys and offer.state in ("held", "refused") and offer.wanted == wanted:
             state = offer.state
+        elif not keys and offer.state == "refused":
+            with self._hub.database.transaction() as session:
+                self._attention.shows_it(session, offer.record_id)
         return Publication(
             self._target, self._entity, offer.external_id, offer.parent_id, self._source, offer.record_id,
             offer.target_id, self._route.name, offer.label, wanted, known, keys, None, offer.target_rev, None, state,
