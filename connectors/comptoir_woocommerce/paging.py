@@ -65,6 +65,11 @@ class _Page:
     stride: int = _STRIDE
 
     @property
+    def overfull(self) -> bool:
+        """Whether it has more rows than there can be beyond its offset: then it is no page from there."""
+        return self.total is not None and self.offset > 0 and len(self.rows) > max(0, self.total - self.offset)
+
+    @property
     def next_offset(self) -> int:
         """Where the next page starts: with this page's last row, or after it where only `page` is understood."""
         if self.stride == PAGE_ROWS or self.total is not None:
@@ -95,13 +100,15 @@ class ListReader:
         repairs, furthest, idle = 0, -1, 0
         seen: dict[int, int] = {}
         # Taken up in the middle, the list's beginning is asked for too: else the page would be compared with itself.
-        first = page.ids if offset == 0 else self._page(0).ids
+        first = page if offset == 0 else self._page(0)
         total = page.total
         while True:
             if self._ignores_offset(page, first):
                 pages.forget()
-                page, total, furthest = self._page(PAGE_ROWS), None, 0
-                seen = {hash(first): 1}
+                # Of a read that began further on, nobody knows how far its position reaches in pages.
+                begun = offset == 0
+                page, total, furthest = self._page(PAGE_ROWS if begun else 0), None, 0 if begun else -1
+                seen = {hash(first.ids): 1} if begun else {}
             if self._by_page and total is not None and page.total is not None and 0 < page.total < total:
                 # Rows have gone and later ones moved up: some may stand on the page before by now.
                 repairs += 1
@@ -117,6 +124,8 @@ class ListReader:
                     raise self._restless(repairs)
                 pages.forget()
                 page = joined
+            elif page.overfull:
+                raise self._repeated(page)
             elif page.offset > furthest and len(page.ids) > 1:
                 self._count_repeats(page, seen)
             furthest = max(furthest, page.offset)
@@ -133,9 +142,12 @@ class ListReader:
                 raise self._restless(idle)
             page = pages.after(page)
 
-    def _ignores_offset(self, page: _Page, first: tuple[int, ...]) -> bool:
+    def _ignores_offset(self, page: _Page, first: _Page) -> bool:
         """Whether a later request gave the first page again; from then on the list is read by `page`."""
-        if self._by_page or self._fetch_page is None or not page.offset or page.ids != first or len(first) < 2:
+        if self._by_page or self._fetch_page is None or not page.offset:
+            return False
+        again = page is not first and page.ids == first.ids and len(first.ids) > 1
+        if not page.overfull and not again:
             return False
         _log.info("%s: the shop ignores `offset`; the list is read by `page`", self._what)
         self._by_page = True
@@ -146,12 +158,15 @@ class ListReader:
         times = seen.get(fingerprint, 0)
         seen[fingerprint] = times + 1
         if times >= (1 if len(page.ids) >= _TELLING_ROWS else _SMALL_REPEATS):
-            raise ContractViolation(
-                f"{self._what}: the rows at offset {page.offset} were given before, as a whole page",
-                hint="The shop, a plugin or a cache of it ignores `offset`; nothing beyond the first page can be read.",
-                connection=self._connection,
-                code="repeated_page",
-            )
+            raise self._repeated(page)
+
+    def _repeated(self, page: _Page) -> ContractViolation:
+        return ContractViolation(
+            f"{self._what}: the rows at offset {page.offset} were given before, as a whole page",
+            hint="The shop, a plugin or a cache of it ignores `offset`; nothing beyond the first page can be read.",
+            connection=self._connection,
+            code="repeated_page",
+        )
 
     def _restless(self, count: int) -> TransientError:
         return TransientError(
@@ -180,10 +195,14 @@ class ListReader:
     def _page(self, offset: int) -> _Page:
         page = self._checked(offset)
         for _ in range(_SHORT_PAGE_TRIES):
-            if page.total is None or len(page.rows) >= min(PAGE_ROWS, page.total - offset):
+            if page.total is None:
+                return page
+            if len(page.rows) >= min(PAGE_ROWS, page.total - offset) and not page.overfull:
                 return page
             # The count and the rows are two queries of the shop; a change between them looks like this once.
             page = self._checked(offset)
+        if page.overfull:
+            return page
         raise TransientError(
             f"{self._what}: the shop counts {page.total} rows but gives {len(page.rows)} at offset {offset}",
             hint="A plugin, a cache or the rights of the key's user withhold rows; an incomplete list is "
