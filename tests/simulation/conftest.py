@@ -7,28 +7,28 @@ from pathlib import Path
 
 import pytest
 
+from comptoir.simulation.many import scratch
+from comptoir.simulation.ports import LOCK_TIMEOUT
 from comptoir.simulation.run import Verdict, simulate
-from comptoir.store import embedded, schema
-from comptoir.store.embedded import EmbeddedServer
+from comptoir.store.reset import Connections
 
 
 @pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    home = tmp_path_factory.mktemp("simulation")
-    with EmbeddedServer.acquire(home) as held:
-        held.ensure_database("simulation")
-        url = held.url("simulation")
-        schema.upgrade(url)
-        yield url
-    embedded.remove(home)
+def throwaway() -> Iterator[tuple[Path, str]]:
+    """A folder and the URL of a database that belongs to these tests alone."""
+    with scratch() as (folder, urls):
+        yield folder, urls[0]
 
 
 @pytest.fixture
-def play(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Verdict]:
+def play(throwaway: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Verdict]]:
     """Plays a seed and returns its verdict."""
     monkeypatch.delenv("COMPTOIR_RAW_KEY", raising=False)
+    folder, url = throwaway
+    connections = Connections(url, lock_timeout=LOCK_TIMEOUT)
 
     def one(seed: int, **options: int) -> Verdict:
-        return simulate(seed, tmp_path / "merchant", database, **options)
+        return simulate(seed, folder / "merchant", connections, **options)
 
-    return one
+    yield one
+    connections.close()

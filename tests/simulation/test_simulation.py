@@ -2,24 +2,64 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
 
+from comptoir.simulation.many import play as play_many
 from comptoir.simulation.run import Verdict
 
-#: Seeds that `make test` plays; more of them: comptoir simulate.
-SEEDS = range(1, 9)
+
+def _play(seeds: range) -> list[Verdict]:
+    found: list[Verdict] = []
+    play_many(seeds, found.append, processes=2)
+    return sorted(found, key=lambda verdict: verdict.seed)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_nothing_is_lost_and_nothing_is_doubled(play: Callable[..., Verdict], seed: int) -> None:
-    verdict = play(seed)
-    assert verdict.violations == (), "\n".join(verdict.story)
-    assert verdict.points > 500
+@pytest.mark.timeout(900)
+def test_a_hundred_merchants_lose_nothing_and_double_nothing() -> None:
+    found = _play(range(1, 101))
+    assert [verdict.seed for verdict in found] == list(range(1, 101))
+    assert {verdict.seed: verdict.violations for verdict in found if verdict.violations} == {}
+    assert min(verdict.points for verdict in found) > 500
 
 
-def test_the_same_seed_tells_the_same_story(play: Callable[..., Verdict]) -> None:
-    first, second = play(3), play(3)
-    assert first.story == second.story
-    assert first.points == second.points
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_four_hundred_more_lose_nothing_and_double_nothing() -> None:
+    found = _play(range(101, 501))
+    assert len(found) == 400
+    assert {verdict.seed: verdict.violations for verdict in found if verdict.violations} == {}
+
+
+_DIGESTS = """
+from comptoir.simulation.many import play
+play(range(3, 6), lambda verdict: print(verdict.seed, verdict.digest, flush=True))
+"""
+
+
+def _digests(hash_seed: str) -> str:
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", _DIGESTS], env=environment, capture_output=True, text=True, check=True, timeout=300
+    )
+    return done.stdout
+
+
+def test_a_seed_tells_the_same_story_whatever_the_hash_seed_and_the_load(play: Callable[..., Verdict]) -> None:
+    # The second process is disturbed by a third one that plays at the same time.
+    first = _digests("1")
+    with subprocess.Popen(
+        [sys.executable, "-c", "while True: pass"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as load:
+        try:
+            second = _digests("4242")
+        finally:
+            load.kill()
+    assert first == second
+    here = "".join(f"{seed} {play(seed).digest}\n" for seed in (3, 4, 5))
+    assert here == first
+    assert play(4).story == play(4).story

@@ -91,14 +91,19 @@ def system_ports(secrets: Secrets | None = None) -> Ports:
     )
 
 
-def check_installation(config: Path) -> Installation:
-    """Reads and checks everything that needs neither database nor remote. ConfigError with file, line and key."""
+def check_installation(
+    config: Path, load: Callable[[str, Path | None], type[Connector]] = load_connector
+) -> Installation:
+    """Reads and checks everything that needs neither database nor remote. ConfigError with file, line and key.
+
+    `load` finds a connector's class by its key, as `load_connector` does.
+    """
     settings, file = load_with_file(config)
     classes: dict[str, type[Connector]] = {}
     configs: dict[str, Any] = {}
     for name, connection in settings.connections.items():
         try:
-            classes[name] = load_connector(connection.connector, settings.path.parent)
+            classes[name] = load(connection.connector, settings.path.parent)
         except ConfigError as error:
             if error.code == "declared":  # it names its own file and line
                 raise

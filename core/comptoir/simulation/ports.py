@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
-from comptoir.errors import OutcomeUnknown, TransientError
+from comptoir.errors import OutcomeUnknown
 from comptoir.model.ids import uuid7_from
 from comptoir.sdk.ports import HttpRequest, HttpResponse
+from comptoir.simulation.network import Network
 from comptoir.simulation.workers import Time, Worker
-from comptoir.store.database import Database, Session
+from comptoir.store.database import Session
+from comptoir.store.reset import Connections, SharedDatabase
 from comptoir.testing.fakes import InlineTasks
 
-__all__ = ["SimDatabase", "SimIds", "SimRandom", "SimTransport", "plain_tasks"]
+__all__ = ["LOCK_TIMEOUT", "SimDatabase", "SimIds", "SimRandom", "SimTransport", "plain_tasks"]
 
 #: A worker that waits for a row which a suspended one holds would wait for ever: it gives up, and its run is repeated.
-_LOCK_TIMEOUT = "150ms"
+#: Nobody else works meanwhile, so waiting longer would change nothing.
+LOCK_TIMEOUT = "20ms"
 
 
 class SimRandom:
@@ -67,50 +70,36 @@ def plain_tasks() -> InlineTasks:
 
 
 class SimTransport:
-    """Requests go to the sandbox of their host. Before and after each one others may work, or the worker dies."""
+    """Requests go through the simulated network. Before and after each one others may work, or the worker dies."""
 
-    def __init__(
-        self,
-        worker: Worker,
-        time: Time,
-        dice: random.Random,
-        handlers: dict[str, Callable[[HttpRequest], HttpResponse]],
-        dropped: type[Exception],
-        before: Callable[[str, HttpRequest], None],
-    ) -> None:
+    def __init__(self, worker: Worker, time: Time, dice: random.Random, network: Network) -> None:
         self._worker = worker
         self._time = time
         self._dice = dice
-        self._handlers = handlers
-        self._dropped = dropped
-        self._before = before
+        self._network = network
 
     def send(self, request: HttpRequest, *, timeout: float, max_bytes: int) -> HttpResponse:
         """See `comptoir.sdk.ports.Transport`."""
         del timeout, max_bytes
         self._worker.point(f"before {request.method}")
-        host = str(urlsplit(request.url).hostname)
         self._time.pass_by(self._dice.uniform(0.02, 0.3))
-        self._before(host, request)
         try:
-            answer = self._handlers[host](request)
-        except self._dropped as dropped:
+            answer = self._network.carry(request)
+        except OutcomeUnknown:
             self._worker.point(f"after a lost answer to {request.method}")
-            if getattr(dropped, "sent", True):
-                raise OutcomeUnknown(f"no whole answer to {request.method} arrived") from None
-            raise TransientError("the connection was refused", code="no_connection") from None
+            raise
         self._worker.point(f"after the answer to {request.method}")
         return answer
 
 
-class SimDatabase(Database):
+class SimDatabase(SharedDatabase):
     """The store of a simulated process, on real PostgreSQL with simulated time."""
 
-    def __init__(self, url: str, worker: Worker, time: Time) -> None:
-        super().__init__(url)
+    def __init__(self, url: str, worker: Worker, time: Time, connections: Connections, skew: float) -> None:
+        super().__init__(url, connections)
         self._worker = worker
         self._time = time
-        self._told: dict[int, Any] = {}
+        self._skew = timedelta(seconds=skew)
         worker.closing.append(self.close)
 
     def session(self) -> Session:
@@ -124,18 +113,11 @@ class SimDatabase(Database):
         return self._in_time(super().reader())
 
     def _in_time(self, session: Session) -> Session:
-        key = id(session._connection)
-        if self._told.get(key) != self._time.now:
-            self._told[key] = self._time.now
-            session.row("select set_config('comptoir.now', %s, false)", (self._time.now.isoformat(),))
-        return session
+        return _InTime(session, self._time, self._skew, self._connections)
 
-    def _connect(self) -> Any:
-        self._worker.check()
-        connection = super()._connect()
-        connection.execute(f"set lock_timeout = '{_LOCK_TIMEOUT}'".encode())
-        connection.execute(b"set synchronous_commit = off")  # nothing here survives the machine
-        return connection
+    def close(self) -> None:
+        """The process ends, or is gone: what it held is free at once."""
+        self.leave(keep=not self._worker.dead)
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -144,3 +126,40 @@ class SimDatabase(Database):
             yield session
             self._worker.point("before a commit")
         self._worker.point("after a commit")
+
+
+class _InTime(Session):
+    """A session that is told the simulated time before a statement that asks for it."""
+
+    def __init__(self, session: Session, time: Time, skew: timedelta, connections: Connections) -> None:
+        super().__init__(session._connection, session._types)
+        self._time = time
+        self._skew = skew
+        self._told = connections.told
+
+    def execute(self, query: str, parameters: Any = None) -> int:
+        """See `Session`."""
+        self._tell(query)
+        return super().execute(query, parameters)
+
+    def rows(self, query: str, parameters: Any = None) -> list[Any]:
+        """See `Session`."""
+        self._tell(query)
+        return super().rows(query, parameters)
+
+    def row(self, query: str, parameters: Any = None) -> Any:
+        """See `Session`."""
+        self._tell(query)
+        return super().row(query, parameters)
+
+    def _tell(self, query: str) -> None:
+        """A setting made in a transaction goes with it, so only one made outside is remembered."""
+        if "comptoir_now" not in query:
+            return
+        now, key = self._time.now + self._skew, id(self._connection)
+        if self._told.get(key) == now:
+            return
+        outside = self._connection.info.transaction_status.name == "IDLE"
+        super().row("select set_config('comptoir.now', %s, %s)", (now.isoformat(), not outside))
+        if outside:
+            self._told[key] = now

@@ -1,8 +1,9 @@
 """Workers that interleave in one thread: each is a greenlet that gives way at points where the real world could.
 
-A point is a commit, a request, a sleep. At each one the seed decides whether this worker goes on, another one does, or
-this one is killed. A killed worker does nothing more: its database connections are closed, and whatever its `finally`
-blocks still try fails at once, as if the process were gone.
+A point is a commit, a request, a sleep. At each one the seed decides whether this worker goes on, another one does,
+this one is killed, or its machine stands still for some minutes; and what people do in the shop and at the back office
+happens there too, in the middle of everything. A killed worker does nothing more: its database connections are closed,
+and whatever its `finally` blocks still try fails at once, as if the process were gone.
 """
 
 from __future__ import annotations
@@ -18,7 +19,23 @@ import greenlet
 
 from comptoir.errors import ComptoirError
 
-__all__ = ["Chances", "Killed", "Time", "Worker", "Workers"]
+__all__ = ["Chances", "Clock", "Killed", "Time", "Worker", "Workers"]
+
+#: While everybody sleeps for longer than this, people do something, this often.
+_PEOPLE_WAIT = 20.0
+_BUSY = 0.6
+
+
+_ON_ITS_WAY = frozenset({"before POST", "before PUT", "before PATCH", "before DELETE"})
+
+
+def _nothing() -> None:
+    """Nobody does anything."""
+
+
+def _nobody(worker: Worker) -> None:
+    """Nobody works instead."""
+    del worker
 
 
 class Killed(BaseException):
@@ -67,7 +84,9 @@ class Chances:
     """How likely it is, at each point, that something happens there."""
 
     kill: float = 0.0
+    freeze: float = 0.0
     switch: float = 0.0
+    act: float = 0.0
     fault: float = 0.0
 
 
@@ -119,25 +138,50 @@ class Workers:
         self._tell = tell
         self._all: list[Worker] = []
         self._hub: Any = None
+        #: What people do while workers are at work.
+        self.meanwhile: Callable[[], None] = _nothing
+        #: Called with a worker of which nothing was heard for a while: whoever takes it for dead starts another one.
+        self.instead: Callable[[Worker], None] = _nobody
         self.points = 0
 
     def run(self, jobs: Sequence[tuple[str, Callable[[Worker], Any]]]) -> list[Worker]:
         """Runs these jobs side by side, interleaved as the seed decides; returns them ended."""
-        self._all = [Worker(name, self, work) for name, work in jobs]
         self._hub = greenlet.getcurrent()
-        for worker in self._all:
-            worker.wake = self._time.elapsed
-            worker.thread = greenlet.greenlet(lambda w=worker: self._body(w))
+        mine = [self._begin(name, work) for name, work in jobs]
         while True:
             living = [w for w in self._all if not w.done]
             if not living:
-                return self._all
+                self._all, self._hub = [], None
+                return mine
             ready = [w for w in living if w.wake <= self._time.elapsed]
             if not ready:
-                self._time.pass_by(min(w.wake for w in living) - self._time.elapsed)
+                self._wait(min(w.wake for w in living) - self._time.elapsed)
                 continue
             chosen = ready[0] if len(ready) == 1 else self._dice.choice(ready)
             chosen.thread.switch()
+
+    def start(self, name: str, work: Callable[[Worker], Any]) -> None:
+        """One more job: beside those that run, or alone when none does."""
+        if self._hub is None:
+            self.run([(name, work)])
+        else:
+            self._begin(name, work)
+
+    def _begin(self, name: str, work: Callable[[Worker], Any]) -> Worker:
+        worker = Worker(name, self, work, wake=self._time.elapsed)
+        # Begun by the one that schedules, whoever asked for it.
+        worker.thread = greenlet.greenlet(lambda: self._body(worker), self._hub)
+        self._all.append(worker)
+        return worker
+
+    def _wait(self, seconds: float) -> None:
+        """Everybody sleeps; people do not."""
+        if self.chances.act and seconds > _PEOPLE_WAIT and self._dice.random() < _BUSY:
+            self._time.pass_by(self._dice.uniform(0, seconds))
+            self.meanwhile()
+            self.instead(next(w for w in self._all if not w.done))
+        else:
+            self._time.pass_by(seconds)
 
     def _body(self, worker: Worker) -> None:
         try:
@@ -158,11 +202,20 @@ class Workers:
         """See `Worker.point`."""
         worker.check()
         self.points += 1
-        if self._dice.random() < self.chances.kill:
+        chances, roll = self.chances, self._dice.random()
+        if roll < chances.kill:
             self._tell(f"{worker.name} is killed {what}")
             worker.die()
+        if roll < chances.kill + chances.freeze:
+            # Nobody can protect a remote from a request that stood still for an hour on its way out of the machine.
+            seconds = self._dice.uniform(5, 20) if what in _ON_ITS_WAY else self._dice.uniform(30, 1500)
+            self._tell(f"{worker.name} stands still {what} for {seconds:.0f} s")
+            self.sleep(worker, seconds)
+            return
+        if chances.act and self._dice.random() < chances.act:
+            self.meanwhile()
         others = [w for w in self._all if w is not worker and not w.done and w.wake <= self._time.elapsed]
-        if others and self._dice.random() < self.chances.switch:
+        if others and self._dice.random() < chances.switch:
             self._hub.switch()
             worker.check()
 
