@@ -259,6 +259,11 @@ def test_a_bad_file_waits_for_a_person_and_does_not_hold_the_others_up(merchant:
     (parked,) = json.loads(out)
     assert "the file commandes_1.csv was refused, nothing of it was used: its last line does not end" in out
     assert parked["cause"] == "unreadable"
+    # Tried again, it is what it was: a mapping has nothing to say about a file that is cut.
+    _, out, _ = merchant.command("quarantine", "retry", "--all", "--json")
+    assert "still cannot be mapped" in out
+    _, out, _ = merchant.command("quarantine", "list", "--json")
+    assert json.loads(out)[0]["message"] == parked["message"]
     merchant.run("place")
     rejected = sorted(p.name.split("~")[1] for p in (merchant.folder / "depot" / "place" / "rejected").iterdir())
     assert rejected == ["commandes_1.csv", "commandes_1.csv.report.csv"]

@@ -131,6 +131,7 @@ def test_a_stored_position_that_leads_elsewhere_is_not_followed(tmp_path: Path) 
     assert sent.requests == []
 
 
+@pytest.mark.failure_mode(13)
 def test_pages_that_go_in_a_circle_end_as_a_failure(tmp_path: Path) -> None:
     answers = [rows(1, link="/shop/items?p=2"), rows(2, link="/shop/items?p=3"), rows(3, link="/shop/items?p=2")]
     acme, _ = connector(tmp_path, REST, answers)
@@ -144,6 +145,7 @@ def test_a_position_of_other_parameters_is_not_gone_on_from(tmp_path: Path) -> N
     assert "p=9" not in sent.requests[0].url
 
 
+@pytest.mark.failure_mode(11)
 def test_a_filter_that_the_server_ignores_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     old = "2020-01-01T00:00:00Z"
     acme, sent = connector(tmp_path, REST, [rows(1, link="/shop/items?p=2", at=old), rows(2, at=old)])
@@ -186,6 +188,7 @@ def test_the_server_may_refuse_the_page_past_the_end_if_that_is_said(tmp_path: P
     assert [r.url.partition("page=")[2][:1] for r in sent.requests] == ["1", "2", "1"]
 
 
+@pytest.mark.failure_mode(12)
 def test_what_slides_into_a_page_that_was_read_is_given_too(tmp_path: Path) -> None:
     style = 'style = "page"\nsize_param = "n"\nsize = 2'
     # Record 1 goes away after the first page: 3 slides into it, and the second page begins with 4.
@@ -194,6 +197,7 @@ def test_what_slides_into_a_page_that_was_read_is_given_too(tmp_path: Path) -> N
     assert [i.external_id for page in pulled(acme) for i in page.items] == ["1", "2", "3", "4", "5"]
 
 
+@pytest.mark.failure_mode(20)
 def test_a_list_that_ends_before_its_own_total_is_not_whole(tmp_path: Path) -> None:
     style = 'style = "page"\ntotal_header = "X-Total"'
     answers = [ok({"rows": [{"id": 1}]}, headers={"x-total": "3"}), ok({"rows": []}, headers={"x-total": "3"}), rows(1)]
@@ -274,6 +278,7 @@ def _target(tmp_path: Path, handle: Any, text: str = WRITES) -> tuple[Any, Scrip
     return connector(tmp_path, text, handle)
 
 
+@pytest.mark.failure_mode(93)
 def test_a_record_that_is_there_is_not_made_again(tmp_path: Path) -> None:
     # The look-up gives what merely looks alike, too.
     answers = [ok([{"ref": "A-1", "id": 7}, {"ref": "A-12", "id": 8}]), ok([{"ref": "A-22", "id": 9}])]
@@ -286,6 +291,7 @@ def test_a_record_that_is_there_is_not_made_again(tmp_path: Path) -> None:
     assert json.loads(sent.requests[2].body or b"") == {"ref": "A-2"}
 
 
+@pytest.mark.failure_mode(34)
 def test_two_records_with_one_key_are_a_persons_business(tmp_path: Path) -> None:
     twice = ok([{"ref": "A-1", "id": 7}, {"ref": "A-1", "id": 8}])
     acme, _ = _target(tmp_path, [twice, twice])
@@ -295,6 +301,7 @@ def test_two_records_with_one_key_are_a_persons_business(tmp_path: Path) -> None
     assert acme.probe(orders("A-1"))[0].found == "unknown"
 
 
+@pytest.mark.failure_mode(27)
 def test_a_failure_after_some_were_made_is_cleared_up_by_looking(tmp_path: Path) -> None:
     made = [ok([]), ok({"order": {"id": 1}})]
     acme, _ = _target(tmp_path, [*made, status(401)])

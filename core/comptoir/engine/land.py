@@ -277,8 +277,7 @@ class Lander:
                     item.modified_at, stamp,
                 )  # fmt: skip
                 (inserted if earlier is None else replaced).append(row)
-                sealed = {"payload": item.payload} if item.parent is None else _with_parent(item)
-                bodies.append(orjson.dumps(sealed))
+                bodies.append(orjson.dumps({"payload": item.payload, **_beside(item)}))
                 heads.append((raw_id, version))
         batch.raw.insert(inserted)
         batch.raw.replace(replaced)
@@ -525,5 +524,9 @@ def _number(document: Canonical) -> str:
     return str(number)
 
 
-def _with_parent(item: RawItem) -> dict[str, Any]:
-    return {"payload": item.payload, "parent": item.parent}
+def _beside(item: RawItem) -> dict[str, Any]:
+    """What is kept with a payload: few records have any of it."""
+    if item.parent is None and item.fault is None:
+        return {}
+    kept = {"parent": item.parent, "fault": item.fault}
+    return {name: value for name, value in kept.items() if value is not None}

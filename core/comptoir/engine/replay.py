@@ -37,7 +37,7 @@ def raw_payload(hub: Hub, connection: str, entity: EntityName, external_id: str)
             code="no_raw",
         )
     data: dict[str, Any] = orjson.loads(hub.vault.unseal(*sealed))
-    return RawItem(entity, external_id, data["payload"], found[1], data.get("parent"))
+    return RawItem(entity, external_id, data["payload"], found[1], data.get("parent"), data.get("fault"))
 
 
 def replay(hub: Hub, parked: Parked, report: RunReport) -> str:

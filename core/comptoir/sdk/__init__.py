@@ -15,6 +15,7 @@ from comptoir.errors import (
 )
 from comptoir.model.money import allocate, minor_units, round_money
 from comptoir.model.refs import EntityName
+from comptoir.sdk.files import FileEntry, Files, csv_for_people, open_files, settled
 from comptoir.sdk.http import HttpClient, HttpLimits, redact
 from comptoir.sdk.manifest import EntityCapability, Manifest, TargetLimits, load_manifest
 from comptoir.sdk.ports import Clock, HttpRequest, HttpResponse, Random, Tasks, Transport
@@ -51,6 +52,7 @@ from comptoir.sdk.protocols import (
     WebhookDelivery,
     WebhookRequest,
 )
+from comptoir.sdk.unpack import unpacked
 
 __all__ = [
     "Acknowledgement",
@@ -75,6 +77,8 @@ __all__ = [
     "Experiment",
     "Experiments",
     "Fetches",
+    "FileEntry",
+    "Files",
     "HandsOver",
     "Hint",
     "HttpClient",
@@ -108,8 +112,12 @@ __all__ = [
     "WebhookDelivery",
     "WebhookRequest",
     "allocate",
+    "csv_for_people",
     "load_manifest",
     "minor_units",
+    "open_files",
     "redact",
     "round_money",
+    "settled",
+    "unpacked",
 ]
