@@ -272,7 +272,15 @@ def test_a_deposit_that_is_given_back_takes_its_vat_along() -> None:
     found = entries(order, make.refund(order, "60.00"), accounts=accounts)
     assert kinds(found) == ["deposit", "refund_payment"]
     assert sums(found) == {}
-    assert parked(order, make.refund(order, "70.00"), accounts=accounts).code == "refund_before_sale"
+    assert parked(order, make.refund(order, "70.00"), accounts=accounts).code == "refund_exceeds_tender"
+    by_card = Payment(method=PaymentMethod.CARD, source_method="stripe", amount=D("60.00"), paid_at=at(15))
+    both = order.model_copy(update={"payments": (transfer("60.00", 15), by_card)})
+    back = make.refund(both, "120.00")
+    found = entries(both, back, accounts=accounts)
+    assert kinds(found) == ["deposit", "deposit", "refund_payment", "refund_payment"]
+    assert sums(found) == {}
+    nothing = make.refund(order, "0.00")
+    assert kinds(entries(order, nothing, accounts=accounts)) == ["deposit"]
 
 
 def shipment(name: str, day: int, **quantities: str) -> Shipment:

@@ -118,7 +118,7 @@ class _Derivation:
         found += [e for e in payments if e is not None and e.kind is not EntryKind.DEPOSIT]
         refunds = Refunds(self.books, shares, claim, self.credit_notes, deposits)
         for refund in self.refunds:
-            found += refunds.entries(refund) if sold else [refunds.of_deposit(refund)]
+            found += refunds.entries(refund) if sold else refunds.of_deposit(refund)
         return [entry for entry in found if entry is not None]
 
     # -- checks ------------------------------------------------------------------------------------------------
@@ -198,8 +198,8 @@ class _Derivation:
         if any(s.vat_account for s in shares) and outside_vat_area(self.order.shipping or self.order.billing):
             flags.append("vat_outside_area")
         customer, postings = books.document_postings(shares, claim, SALE, flags)
-        if deposits is not None and deposits.left > 0:
-            used, released = deposits.use(claim)
+        used, released = deposits.use(claim) if deposits is not None else (_ZERO, [])
+        if deposits is not None and released:
             rest = claim - used
             # A deposit that is a cent short of the sale closes like any payment.
             short = rest != 0 and deposits.left == 0 and rest <= self.accounts.tolerance

@@ -42,19 +42,19 @@ class Refunds:
         #: What the sale has put on each account and no credit note has taken back, in whole cents.
         self._standing: dict[_Key, Decimal] = {}
 
-    def of_deposit(self, refund: Refund) -> JournalEntry | None:
+    def of_deposit(self, refund: Refund) -> list[JournalEntry | None]:
         """A deposit that is given back before any sale: no credit note, its VAT goes back to 44587."""
-        books = self._books
-        if self._deposits is None or refund.amount > self._deposits.left:
+        books, deposits = self._books, self._deposits
+        paid_back = self._paid_back(refund, refund.amount)
+        posted = total(amount for money, _, amount in paid_back if money.posted_by == "order")
+        if deposits is None or posted > deposits.left:
             raise books.park(
                 "money was given back on an order whose sale is not booked",
                 "refund_ids",
                 "refund_before_sale",
                 "Look at the order's state in the shop.",
             )
-        paid_back = self._paid_back(refund, refund.amount)
-        postings = self._deposits.give_back(refund.amount)
-        return self._payment(refund, paid_back, lambda amount: postings)[0]
+        return self._payment(refund, paid_back, deposits.give_back)
 
     def entries(self, refund: Refund) -> list[JournalEntry | None]:
         """Credit note and payment of one refund."""
