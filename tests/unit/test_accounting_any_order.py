@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +15,10 @@ from comptoir.domain.accounts import AccountMap
 from comptoir.domain.corrections import correct_entries, difference_entries
 from comptoir.domain.entries import account_totals, signed
 from comptoir.domain.journal import derive_entries
+from comptoir.domain.payouts import payout_entries
 from comptoir.domain.proof import explain, prove
+from comptoir.domain.purchases import supplier_entry
+from comptoir.domain.tills import z_entries
 from comptoir.domain.vat_return import vat_sheet
 from comptoir.errors import MappingError
 from comptoir.model.accounting import JournalEntry
@@ -33,6 +38,9 @@ from comptoir.model.order import (
     SalesOrder,
     Shipment,
 )
+from comptoir.model.payout import Fee, Payout, PayoutLine, PayoutLineKind
+from comptoir.model.purchasing import PurchaseRegime, SupplierInvoice, SupplierInvoiceLine
+from comptoir.model.till import TenderTotal, TillSales, ZReport
 
 from tests import factories as make
 
@@ -249,3 +257,56 @@ def test_the_proof_of_an_odd_order_never_fails_and_says_what_differs(
     off = order.totals.total - sum((p.net + p.tax for p in parts), D(0)).quantize(D("0.01"), "ROUND_HALF_UP")
     if abs(off) > D("0.05"):
         assert not sheet.proved and sheet.residual >= abs(off) - D("0.01"), "tax and net may be rounded apart"
+
+
+@pytest.mark.parametrize("where", ["total", "payment", "refund", "payout", "fee", "z", "purchase"])
+def test_an_amount_finer_than_a_cent_parks_wherever_it_stands(where: str) -> None:
+    accounts = ACCOUNTS[0]
+    fine_amount = D("120.005")
+    order = make.order()
+    refunds: list[Refund] = []
+    if where == "total":
+        order = order.model_copy(update={"totals": SourceTotals(total=fine_amount, tax=D("20.00"))})
+    elif where == "payment":
+        order = order.model_copy(update={"payments": (order.payments[0].model_copy(update={"amount": fine_amount}),)})
+    elif where == "refund":
+        refunds = [make.refund(order, "60.005")]
+    documents: dict[str, Callable[[], Any]] = {
+        "payout": lambda: payout_entries(payout(amount=fine_amount), accounts=accounts),
+        "fee": lambda: payout_entries(payout(fee=D("1.005")), accounts=accounts),
+        "z": lambda: z_entries(closing(fine_amount), accounts=accounts),
+        "purchase": lambda: supplier_entry(bought(D("100.005")), accounts=accounts),
+    }
+    derive = documents.get(
+        where, lambda: derive_entries(order, refunds, channel=accounts.channel("web"), accounts=accounts)
+    )
+    with pytest.raises(MappingError) as caught:
+        derive()
+    assert caught.value.code == "amount" and caught.value.hint
+
+
+def payout(amount: Decimal | str = "120.00", fee: Decimal | str = "0.00") -> Payout:
+    line = PayoutLine(
+        external_id="1", kind=PayoutLineKind.SALE, source_kind="charge", occurred_on=date(2026, 9, 15),
+        order_number="1001", amount=D("120.00"), fees=(Fee(kind="payment", net=D(fee)),),
+    )  # fmt: skip
+    return Payout(
+        external_id="po", provider="stripe", number="P1", period_start=date(2026, 9, 1), period_end=date(2026, 9, 30),
+        paid_on=date(2026, 9, 30), currency="EUR", amount=D(amount), lines=(line,),
+    )  # fmt: skip
+
+
+def closing(amount: Decimal) -> ZReport:
+    return ZReport(
+        external_id="z", till="till", number="1", closed_on=date(2026, 9, 30), currency="EUR",
+        sales=(TillSales(rate=D("20"), net=D("100.00"), tax=D("20.00")),),
+        tenders=(TenderTotal(method=PaymentMethod.CASH, amount=amount),),
+    )  # fmt: skip
+
+
+def bought(net: Decimal) -> SupplierInvoice:
+    line = SupplierInvoiceLine(cost="goods", net=net, tax=D("20.00"), rate=D("20"))
+    return SupplierInvoice(
+        external_id="1", supplier="S", number="F1", issued_on=date(2026, 9, 30), currency="EUR",
+        regime=PurchaseRegime.DOMESTIC, lines=(line,), total=D("120.00"),
+    )  # fmt: skip

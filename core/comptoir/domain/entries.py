@@ -58,8 +58,8 @@ def make_entry(
 ) -> JournalEntry | None:
     """The entry of some postings, in their order: zero ones are left out, None when nothing is left.
 
-    `journal` is its code and title; `titles` goes before the titles of the accounts. A posting that is not in whole
-    minor units, or postings that do not sum to zero, are a mistake of the caller: ValueError.
+    `journal` is its code and title; `titles` goes before the titles of the accounts. Raises MappingError for a posting
+    that is not in whole minor units; postings that do not sum to zero are a mistake of the caller: ValueError.
     """
     unit = Decimal(1).scaleb(-minor_units(currency))
     titles = titles or {}
@@ -69,7 +69,7 @@ def make_entry(
             account_label=titles.get(p.account) or accounts.label(p.account),
             label=p.label or label,
             side=Side.DEBIT if p.amount > 0 else Side.CREDIT,
-            amount=_exact(abs(p.amount), unit, key),
+            amount=_exact(abs(p.amount), unit, document),
             **_given(p),
         )
         for p in postings
@@ -108,10 +108,16 @@ def _given(posting: Posting) -> dict[str, Any]:
     return found
 
 
-def _exact(amount: Decimal, unit: Decimal, key: str) -> Decimal:
+def _exact(amount: Decimal, unit: Decimal, document: str) -> Decimal:
     whole = amount.quantize(unit)
     if whole != amount:
-        raise ValueError(f"entry {key} has the amount {amount}, which is finer than {unit}")
+        raise parked(
+            f"document {document}",
+            f"it has the amount {amount}, which is finer than {unit}",
+            "amount",
+            "amount",
+            "Money moves in whole cents: look at the amount at its source.",
+        )
     return whole
 
 

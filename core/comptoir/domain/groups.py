@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from comptoir.errors import MappingError
-from comptoir.model.money import allocate
+from comptoir.model.money import allocate, round_money
 from comptoir.model.order import Payment, SalesOrder
 
 __all__ = ["share_payment"]
@@ -29,6 +29,14 @@ def share_payment(payment: Payment, orders: Sequence[SalesOrder]) -> dict[str, P
             hint="The source must give each order its own payment, or the reference that they share.",
         )
     totals = [order.totals.total for order in orders]
+    if payment.amount != round_money(payment.amount, orders[0].currency):
+        raise MappingError(
+            f"orders {', '.join(ids)}: their payment is {payment.amount}, which is no whole amount",
+            record=ids[0],
+            field="payments.amount",
+            code="amount",
+            hint="Money moves in whole cents: look at the amount at its source.",
+        )
     parts = allocate(payment.amount, totals, orders[0].currency)
     return {
         order.external_id: payment.model_copy(update={"amount": part})

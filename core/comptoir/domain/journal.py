@@ -142,6 +142,17 @@ class _Derivation:
                     "currency",
                     "Enter it by hand with the rate of the day: no rate is ever guessed.",
                 )
+        moved = [("totals.total", self.order.totals.total)]
+        moved += [(f"payments[{n}].amount", p.amount) for n, p in enumerate(self.order.payments, 1)]
+        moved += [(f"refund {r.number}.amount", r.amount) for r in self.refunds]
+        for field, amount in moved:
+            if amount != round_money(amount, self.channel.currency):
+                raise self.books.park(
+                    f"{field} is {amount}, which is no whole amount of {self.channel.currency}",
+                    field,
+                    "amount",
+                    "Money moves in whole cents: look at the amount at its source.",
+                )
         if invoice is not None and invoice.order_numbers != (self.order.number,):
             raise self.books.park(
                 f"the invoice {invoice.number} is of the orders {', '.join(invoice.order_numbers)}",
