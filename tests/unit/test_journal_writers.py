@@ -19,6 +19,7 @@ from comptoir.mapping import load_mapping
 from comptoir.model.accounting import AnalyticShare, JournalEntry
 from comptoir.paths import mappings_dir
 from comptoir.sdk import Company, ConfigError, ContractViolation, RecordRejected
+from comptoir.sdk.journal import linter
 from comptoir.sdk.journal.entry import Terms
 from comptoir.sdk.journal.formats import lint, written
 from comptoir.sdk.journal.linter import Faults, ReadLine, Sums
@@ -390,6 +391,23 @@ def test_the_linter_sees_a_label_or_piece_that_is_too_long_or_a_line_of_another_
     lines = made.written(WORKED_EXAMPLE).split(b"\r\n")
     shuffled = [*lines[:-2], lines[3], *lines[-2:]] if profile != "sage.mecg" else [*lines[:3], *lines[4:]]
     assert faults_of(made, b"\r\n".join(shuffled)) != []
+
+
+@pytest.mark.parametrize("block", [1, 7, 64, 1 << 20])
+def test_lines_are_the_same_wherever_a_block_ends(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr(linter, "_BLOCK", block)
+
+    def read(data: bytes) -> tuple[list[tuple[int, str]], list[str]]:
+        faults = Faults()
+        return list(linter.text_lines(io.BytesIO(data), "cp850", faults)), faults.found
+
+    assert read(b"") == ([], [])
+    assert read(b"a\r\n\r\nCaf\x82\tb\r\n") == ([(1, "a"), (2, ""), (3, "Café\tb")], [])
+    assert read(b"a\r\nb\nc\r\nd") == (
+        [(1, "a"), (2, "b"), (3, "c"), (4, "d")],
+        ["line 2: does not end with CR LF", "line 4: does not end with CR LF"],
+    )
+    assert read(b"a\rb\r\nc\x00\r\n")[1] == ["line 1: holds a control character", "line 2: holds a control character"]
 
 
 def test_an_entry_torn_apart_or_a_piece_of_two_entries_is_a_fault() -> None:

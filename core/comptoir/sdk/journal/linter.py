@@ -22,7 +22,9 @@ __all__ = ["Faults", "ReadLine", "Sums", "audit", "digits_date", "slashed_date",
 #: the account is the one that is written there and the third party ''.
 Sums = dict[tuple[str, str, str], tuple[int, int]]
 _MOST = 50
+_BLOCK = 1 << 20
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f]")
+_CONTROL_IN_LINES = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _AMOUNTS = {sign: re.compile(rf"[0-9]{{1,12}}{re.escape(sign)}[0-9]{{2}}") for sign in ",."}
 
 
@@ -63,17 +65,47 @@ class ReadLine:
 
 def text_lines(file: BinaryIO, charset: str, faults: Faults) -> Iterator[tuple[int, str]]:
     """Numbers and texts of the lines; each must end with CR LF and be text of the charset, without NUL or BOM."""
-    for number, raw in enumerate(file, 1):
-        if number == 1 and raw.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+    first, rest = 1, b""
+    while data := file.read(_BLOCK):
+        if first == 1 and not rest and data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
             faults.add(1, "starts with a byte order mark")
-        if not raw.endswith(b"\r\n"):
+        data = rest + data
+        cut = data.rfind(b"\n") + 1
+        whole, rest = data[:cut], data[cut:]
+        count = whole.count(b"\n")
+        sound = _sound_lines(whole, charset, first, count)
+        yield from _each_line(whole.split(b"\n")[:-1], charset, first, faults) if sound is None else sound
+        first += count
+    if rest:
+        faults.add(first, "does not end with CR LF")
+        yield from _each_line([rest + b"\r"], charset, first, faults)
+
+
+def _sound_lines(whole: bytes, charset: str, first: int, count: int) -> Iterable[tuple[int, str]] | None:
+    """The lines of a block when nothing is wrong with any of them: nearly always, and much faster than one by one."""
+    if whole.count(b"\r\n") != count or whole.count(b"\r") != count:
+        return None
+    try:
+        text = whole.decode(charset)
+    except UnicodeDecodeError:
+        return None
+    if _CONTROL_IN_LINES.search(text):
+        return None
+    lines = text.split("\r\n")
+    lines.pop()
+    return enumerate(lines, first)
+
+
+def _each_line(lines: list[bytes], charset: str, first: int, faults: Faults) -> Iterator[tuple[int, str]]:
+    """The lines of a block, each with its own faults; `lines` were ended by LF."""
+    for number, raw in enumerate(lines, first):
+        if not raw.endswith(b"\r"):
             faults.add(number, "does not end with CR LF")
         try:
-            text = raw.decode(charset)
+            line = raw.decode(charset).rstrip("\r")
         except UnicodeDecodeError as error:
             faults.add(number, f"not {charset} at byte {error.start + 1}")
             continue
-        line = text.rstrip("\r\n")
         if _CONTROL.search(line):
             faults.add(number, "holds a control character")
         yield number, line
