@@ -144,14 +144,19 @@ def _args(**values: str) -> list[dict[str, str]]:
 
 
 class Merchant:
-    """Who furnishes and runs the shop. `variants` and `methods` are ids by SKU and code."""
+    """Who furnishes and runs the shop. `variants`, `shipping` and `taxes` are ids by SKU, code and name."""
 
     def __init__(self, base: str) -> None:
         self.base = base
         self.admin = Caller(base, "admin-api")
-        self.admin.change("", f'login(username: "{LOGIN}", password: "{PASSWORD}")')
+        self.log_in()
         self.variants: dict[str, str] = {}
         self.shipping: dict[str, str] = {}
+        self.taxes: dict[str, str] = {}
+
+    def log_in(self) -> None:
+        """A session of the administrator."""
+        self.admin.change("", f'login(username: "{LOGIN}", password: "{PASSWORD}")')
 
     # -- furnishing ----------------------------------------------------------------------------------------------
 
@@ -175,7 +180,6 @@ class Merchant:
             "updateChannel(input: $i)",
             i={"id": channel, **basis, **currency},
         )
-        self.taxes = {}
         for name, rate in (("Normal", 20.0), ("Réduit", 5.5)):
             made = admin("mutation($n: String!) { createTaxCategory(input: { name: $n }) { id } }", n=name)
             self.taxes[name] = made["createTaxCategory"]["id"]
