@@ -92,6 +92,32 @@ def test_a_refused_piece_is_told_and_may_come_again(office: Office) -> None:
     assert b"20261001" in office.published()["XIMPORT.TXT"]
 
 
+def test_a_withdrawn_batch_lies_aside_and_its_entries_may_come_again(office: Office) -> None:
+    office.push(SALE, SECOND, id="b1")
+    first = office.published()["XIMPORT.TXT"]
+    assert list(office.connector().withdraw("b1")) == ["web/FA1001", "web/FA1002"]
+    assert office.published() == {}
+    files = office.connector().batch("b1")
+    assert files is not None and files.state == "withdrawn"
+    # The same pieces, byte for byte: the newer batch speaks for the file now.
+    assert [r.outcome for r in office.push(SALE, SECOND)] == ["written", "written"]
+    assert office.published() == {"XIMPORT.TXT": first}
+    BooksDesk(office.folder, CielBooks()).step()
+    assert [key for key, _, _ in acks(office)] == ["web/FA1001", "web/FA1002"]
+
+
+def test_a_withdrawn_file_that_was_imported_all_the_same_is_cried_out(
+    office: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    office.push(SALE, id="b1")
+    taken = office.published()["XIMPORT.TXT"]
+    (office.folder / "compta" / "XIMPORT.TXT").unlink()  # the operator has a copy
+    office.connector().withdraw("b1")
+    (office.folder / "compta" / "XIMPORT.BAK").write_bytes(taken)
+    assert acks(office) == []
+    assert "was withdrawn and yet imported: delete that import in Ciel Compta / Sage 50" in caplog.text
+
+
 def test_a_whole_file_that_sage_refuses_acknowledges_nothing(tmp_path: Path) -> None:
     office = Office(tmp_path, "sage.mecg")
     office.push(SALE)

@@ -313,13 +313,22 @@ class JournalConnector:
             self._reports.done(read)
 
     def _imported(self, path: Path) -> list[Acknowledgement] | None:
-        """The entries of a file that was taken; None when it is none of ours, or was changed since."""
+        """The entries of a file that was taken; None when it is none of ours, was changed since, or was withdrawn."""
         with storage_errors(self._ctx.base_dir, self._ctx.connection, self._program):
             sha256 = _sha256(path)
         receipt = self._ledger.of_file(sha256)
         if receipt is None:
             self._ctx.logger.warning(
                 "%s: %s holds none of our files; it stays where it is", self._ctx.connection, path.name
+            )
+            return None
+        if "withdrawn_at" in receipt:
+            self._ctx.logger.error(
+                "%s: %s was withdrawn and yet imported: delete that import in %s, then the file; its entries went out "
+                "again, or still will",
+                self._ctx.connection,
+                path.name,
+                self._program,
             )
             return None
         (number,) = [n for n, file in enumerate(receipt["files"]) if file["sha256"] == sha256][:1]
