@@ -17,7 +17,7 @@ from comptoir.app.bootstrap import budget_of, check_installation, connector_of, 
 from comptoir.app.bootstrap import company_of as company
 from comptoir.app.system import SystemClock, ThreadTasks
 from comptoir.engine.limits import Bucket, ConnectionGate, Grant, MemoryBucket
-from comptoir.errors import ConfigError, OutcomeUnknown, RateLimited
+from comptoir.errors import ConfigError, OutcomeUnknown, RateLimited, TransientError
 from comptoir.sdk import HttpClient, HttpRequest, HttpResponse
 from comptoir.sdk.manifest import CallBudget
 from comptoir.testing import FakeClock, FakeRandom, InlineTasks, ScriptedTransport, ok, rate_limited, status
@@ -27,6 +27,20 @@ URL = "https://shop.example/orders"
 
 def budget(calls_per_minute: float, burst: int) -> CallBudget:
     return CallBudget(calls_per_minute=calls_per_minute, burst=burst)
+
+
+def test_no_request_begins_after_the_moment_until_which_it_may() -> None:
+    clock = FakeClock()
+    door = gate(clock, None)
+    with door.until(clock.monotonic() + 210):
+        clock.advance(200)
+        with door.request():
+            clock.advance(60)  # one that has begun may end
+        with pytest.raises(TransientError) as refused, door.request():
+            pytest.fail("it was let through")
+        assert refused.value.code == "too_late"
+    with door.request():
+        clock.advance(1)
 
 
 def gate(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -313,6 +313,12 @@ def hub_of(
 
         return open_connector
 
+    def closer(name: str) -> Callable[[float], AbstractContextManager[None]]:
+        def until(moment: float) -> AbstractContextManager[None]:
+            return gates[name].until(moment)  # made when the connector was opened
+
+        return until
+
     links = {}
     for name, connection in settings.connections.items():
         config = installation.configs[name]
@@ -324,6 +330,7 @@ def hub_of(
             invoicing=connection.invoicing,
             open=opener(name),
             may_write=partial(check_writing, stage, name, ports.secrets),
+            until=closer(name),
         )
     routes = {
         name: Route(

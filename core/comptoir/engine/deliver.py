@@ -201,20 +201,22 @@ class Deliverer:
             )
             for d, r in ready.values()
         ]
-        results = self._push(PushBatch(str(batch_id), entity, ops), fences)
+        results = self._push(PushBatch(str(batch_id), entity, ops), fences, began + _LEASE - _LEAST_LEASE)
         if results is not None:
             self._settle(
                 batch_id, entity, {k: d for k, (d, _) in ready.items()}, {k: r for k, (_, r) in ready.items()}, results
             )
 
-    def _push(self, batch: PushBatch, fences: dict[UUID, int]) -> Sequence[PushResult] | None:
+    def _push(self, batch: PushBatch, fences: dict[UUID, int], sure_until: float) -> Sequence[PushResult] | None:
         try:
             connector = self._link.open_to_write()
             if not isinstance(connector, Pushes):
                 raise ContractViolation(
                     f"{self._link.manifest.name} declares {batch.entity.value}.push but has no push()"
                 )
-            return connector.push(batch)
+            # A batch may be many requests, each of which may wait for its turn: none begins when the lease nearly ends.
+            with self._link.until(sure_until):
+                return connector.push(batch)
         except OutcomeUnknown as error:
             _log.warning("%s: %s; it will be looked up", self._target, error)
             wait = float(self._link.manifest.read_lag_seconds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as AnyMapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -32,6 +33,12 @@ def _anything_goes() -> None:
     """No bound on writing."""
 
 
+def _for_ever(moment: float) -> AbstractContextManager[None]:
+    """Without a gate nothing is held back."""
+    del moment
+    return nullcontext()
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
     """A connection, ready to use. `open` makes its connector on first use."""
@@ -44,6 +51,8 @@ class Link:
     open: Callable[[], Connector]
     #: Raises when this installation must not write there: staging does not write to production.
     may_write: Callable[[], None] = _anything_goes
+    #: For a block: no request to it begins after this moment of the clock's monotonic reading.
+    until: Callable[[float], AbstractContextManager[None]] = _for_ever
 
     def open_to_write(self) -> Connector:
         """Its connector, for a call that changes something there; ConfigError when this installation must not."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from comptoir.engine.ports import Clock, Tasks
-from comptoir.errors import RateLimited
+from comptoir.errors import RateLimited, TransientError
 from comptoir.sdk.manifest import CallBudget
 from comptoir.store.database import Database
 from comptoir.store.limits import RateBuckets
@@ -150,6 +150,19 @@ class ConnectionGate:
         self._left = 0
         self._leased = 0
         self._lease_ends = 0.0
+        self._closes: float | None = None
+
+    @contextmanager
+    def until(self, moment: float) -> Iterator[None]:
+        """Within the block no request begins after this moment of the clock's monotonic reading.
+
+        One that would raises TransientError `too_late`: what it writes belongs to somebody else by then.
+        """
+        before, self._closes = self._closes, moment
+        try:
+            yield
+        finally:
+            self._closes = before
 
     @contextmanager
     def request(self) -> Iterator[None]:
@@ -159,6 +172,13 @@ class ConnectionGate:
         """
         with self._slots:
             self._wait()
+            if self._closes is not None and self._clock.monotonic() > self._closes:
+                raise TransientError(
+                    f"{self._connection}: it waited too long for its turn, and was not sent",
+                    hint="Nothing to do: another run has taken it over, or the next one sends it.",
+                    connection=self._connection,
+                    code="too_late",
+                )
             yield
 
     def pause(self, seconds: float | None) -> None:
