@@ -67,7 +67,7 @@ def test_what_new_connector_writes_has_no_fault(tmp_path: Path, kind: str) -> No
         assert (report.package, report.tier, report.faults) == (made.package, "bronze", ())
 
 
-@pytest.mark.parametrize("name", ["comptoir_woocommerce", "comptoir_ebp"])
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "connectors").glob("comptoir_*")))
 def test_our_own_connectors_have_no_fault(name: str) -> None:
     report = check_connector(ROOT / "connectors" / name, today=TODAY)
     assert report.faults == ()

@@ -76,6 +76,7 @@ class Bench(AbstractContextManager["Bench"]):
         self._kit = kit
         self._started = 0
         self._batches = 0
+        self._operations = 0
 
     def __enter__(self) -> Bench:
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="comptoir-kit-"))).resolve()
@@ -89,7 +90,9 @@ class Bench(AbstractContextManager["Bench"]):
         self.kit = self._kit(self.clock, remote)
         self.kit.start()
         # Asked for once: a kit may make a transport with a state of its own.
-        self.hostile = HostileTransport(self.kit.transport() or _Nowhere())
+        given = self.kit.transport()
+        self.has_transport = given is not None
+        self.hostile = HostileTransport(given or _Nowhere())
         self.said = _Said()
         root = logging.getLogger()
         self._level = root.level
@@ -258,6 +261,9 @@ class Bench(AbstractContextManager["Bench"]):
     def operation(self, subject: Subject) -> Callable[[], object]:
         """What an operation does once more, with records that exist: `pull`, `fetch`, `push`, `update`, `probe`."""
         entity = subject.entity
+        # Another record each time: one whose answer was lost before may be there.
+        self._operations += 1
+        n = self._operations
         match subject.operation:
             case "pull":
                 self.kit.create(entity)
@@ -270,10 +276,10 @@ class Bench(AbstractContextManager["Bench"]):
                 batch = self.batch(entity, self.record(entity, 701 + self._batches))
                 return lambda: self.push(batch)
             case "update":
-                change = self.change(entity)
+                change = self.change(entity, n)
                 return lambda: self.update(entity, [change])
             case "probe":
-                batch = self.batch(entity, self.record(entity))
+                batch = self.batch(entity, self.record(entity, n))
                 return lambda: self.probe(batch)
         raise ValueError(f"no operation {subject.operation!r}")
 

@@ -71,7 +71,7 @@ def _kit_complete(bench: Bench, subject: Subject) -> None:
         f'the manifest says transport = "{bench.manifest.transport}" and the kit is '
         f"{'a' if isinstance(kit, FileKit) else 'no'} FileKit",
     )
-    demand(files or kit.transport() is not None, "the connector speaks HTTP and the kit's transport() is None")
+    demand(files or bench.has_transport, "the connector speaks HTTP and the kit's transport() is None")
     demand(
         not bench.manifest.webhooks or kit.signature_header,
         "the connector receives webhooks and the kit's signature_header is empty",

@@ -34,18 +34,32 @@ def connector_suite(kit: type[ConnectorKit]) -> type[Any]:
 
         TestWooCommerce = connector_suite(WooCommerceKit)
 
-    One test for each rule and subject (an entity, an operation) that the manifest declares; a rule about nothing that
-    is declared, or exempt by the kit with a reason, is one skipped test that says so. Each test makes its own remote.
+    One test for each rule and subject (an entity, an operation) that the manifest declares. One that the kit exempts
+    with a reason is skipped and says it; the rules about nothing that is declared are one skipped test that names them.
+    Each test makes its own remote.
     """
+    idle: list[str] = []
     methods: dict[str, Any] = {"kit": kit, "__doc__": f"{kit.connector.__name__} under the conformance suite."}
     for rule in _rules(None):
         for subject in _subjects(kit, rule):
-            parts = [rule.id, rule.name, *([str(subject)] if subject and str(subject) else [])]
+            if subject is None:
+                idle.append(rule.id)
+                continue
+            parts = [rule.id, rule.name, *([str(subject)] if str(subject) else [])]
             methods["test_" + re.sub(r"\W+", "_", "_".join(parts))] = _method(kit, rule, subject)
+    if idle:
+        methods["test_what_is_not_declared"] = _skipped(idle)
     return type(f"Test{kit.connector.__name__}", (), methods)
 
 
-def _method(kit: type[ConnectorKit], rule: Rule, subject: Subject | None) -> Callable[[Any], None]:
+def _skipped(rules: list[str]) -> Callable[[Any], None]:
+    def test(self: Any) -> None:
+        raise SkipTest(f"the manifest declares nothing that these are about: {', '.join(rules)}")
+
+    return test
+
+
+def _method(kit: type[ConnectorKit], rule: Rule, subject: Subject) -> Callable[[Any], None]:
     def test(self: Any) -> None:
         try_rule(kit, rule, subject)
 
