@@ -94,11 +94,17 @@ class Worker:
         """kill -9."""
         self._process.send_signal(signal.SIGKILL)
 
-    def end(self, timeout: float = 120.0) -> tuple[int, dict[str, Any]]:
+    def wait_until_begun(self) -> bool:
+        """Until the first row of its run is committed; False when it ended before."""
+        assert self._process.stdout is not None
+        return self._process.stdout.readline() == "begun\n"
+
+    def end(self) -> tuple[int, dict[str, Any]]:
         """Waits for it: exit code and report."""
-        out, _ = self._process.communicate(timeout=timeout)
-        report = json.loads(out) if self._process.returncode == 0 else {}
-        return self._process.returncode, report
+        assert self._process.stdout is not None
+        out = self._process.stdout.read()
+        code = self._process.wait()
+        return code, json.loads(out.replace("begun\n", "")) if code == 0 else {}
 
     def errors(self) -> str:
         """What it wrote for people."""
@@ -122,7 +128,7 @@ class Storm:
 
     #: Kills that met a run between its first and its last row.
     hits: int = 0
-    #: Processes that were killed before or after that.
+    #: Processes that were killed when their run had just ended.
     misses: int = 0
     #: Processes that ended by themselves before their moment had come.
     survivors: int = 0
@@ -145,14 +151,14 @@ def storm(
     url: str,
     kills: int,
     seed: int,
-    between: tuple[float, float],
+    longest: float,
     sell: Callable[[float], None],
     width: int = 2,
 ) -> Storm:
     """Keeps `width` processes going and kills each at a random moment, until `kills` of them hit a live run.
 
-    The moment is so many seconds after the sign, evenly `between` two; a run is live when its first row stands in the
-    store and its last does not. `sell` is told before each process how much of the storm is over (0 to 1).
+    The moment is evenly between the first row of its run and `longest` seconds later; a run is live while its last row
+    is not there. `sell` is told before each process how much of the storm is over (0 to 1).
     """
     done = Storm()
     dice = random.Random(seed)
@@ -169,14 +175,14 @@ def storm(
 
     def one() -> None:
         with lock:
-            command, moment = dice.choice(list(commands)), dice.uniform(*between)
+            command, moment = dice.choice(list(commands)), dice.uniform(0.0, longest)
         worker = Worker(command, route, config, environment)
         worker.wait_until_ready()
         with lock:
             sell(min(1.0, done.hits / kills))
             living.add(worker)
         worker.go()
-        if not worker.ended(moment):
+        if worker.wait_until_begun() and not worker.ended(moment):
             worker.kill()
         code, _ = worker.end()
         with lock:
