@@ -292,3 +292,26 @@ def test_a_resumed_read_of_a_shop_that_understands_offset_stays_with_it(size: in
     given = offset + 1  # the row that the page repeats
     got = [row["id"] for batch in found.read(offset=offset, after_id=given) for row in batch.rows]
     assert got == list(range(given + 1, size + 1))
+
+
+def test_a_shop_that_ignores_everything_while_rows_go_is_an_error_never_success() -> None:
+    """The page that comes again is another one by a row, so only its length tells that it is no page from there."""
+    ids = list(range(1, 131))
+
+    def deaf(offset: int, count: int) -> Answer:
+        answer = [{"id": n} for n in ids[:count]], {"x-wp-total": str(len(ids))}
+        ids.pop(0)
+        return answer
+
+    def deaf_page(number: int) -> Answer:
+        return deaf(0, PAGE_ROWS)
+
+    doubtful = ListReader(deaf, what="orders", connection="boutique", fetch_page=deaf_page)
+    with pytest.raises(ContractViolation) as refused:
+        list(doubtful.read())
+    assert refused.value.code == "repeated_page"
+
+
+def test_a_resumed_read_that_goes_over_to_pages_begins_at_the_first() -> None:
+    """What its position reached lies in the middle of a page: nothing of it may be skipped."""
+    assert PageOnly(250).read(offset=149, after_id=40) == list(range(41, 251))
