@@ -263,6 +263,15 @@ def test_two_accounts_never_become_one(tmp_path: Path) -> None:
         Office(tmp_path, "sage.mecg", accounts={"707100": "707", "707200": "707"})
 
 
+def test_a_third_party_with_two_accounts_is_named_with_each_of_them(tmp_path: Path) -> None:
+    lines = (("D", "411000/CWEB", "1"), ("C", "419100/CWEB", "1"))
+    entry = an_entry("deposit", "1", ("OD", "V"), date(2026, 9, 15), "X", *lines)
+    error = refusal(Office(tmp_path, "ciel.ximport", third_parties={"CWEB": "411WEB"}), entry)
+    assert "411000 (CWEB) and 419100 (CWEB) would both be 411WEB" in error.message
+    both = Office(tmp_path, "ciel.ximport", third_parties={"CWEB": "411WEB", "419100/CWEB": "4191WEB"})
+    assert [line[35:46] for line in both.written([entry]).split(b"\r\n")[:2]] == [b"411WEB     ", b"4191WEB    "]
+
+
 def test_an_account_of_the_hub_can_be_a_collective_and_a_third_party_there(tmp_path: Path) -> None:
     entry = an_entry("sale", "1", ("VE", "V"), date(2026, 9, 15), "X", ("D", "411BOUTIQU", "1"), ("C", "707100", "1"))
     by_table = Office(tmp_path, "sage.pnm", accounts={"411BOUTIQU": "411000/CBOUTIQUE"}).written([entry])

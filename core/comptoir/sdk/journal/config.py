@@ -21,6 +21,7 @@ class FolderTables(ConnectorConfig):
     """What an accounting folder calls otherwise than `[accounting]`.
 
     `accounts`: the hub's account -> the folder's, or `COLLECTIVE/THIRD` where it keeps that account as a third party.
+    `third_parties`: the hub's code -> the folder's; `ACCOUNT/CODE` names it for one collective account only.
     `collectives`: accounts that begin so and go on with letters become this collective account, and `third_party_form`
     makes the third party's code of `{rest}` or `{account}`.
     """

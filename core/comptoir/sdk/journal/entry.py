@@ -298,7 +298,8 @@ class Terms:
                 if rest != account and not rest.isdigit() and rest:
                     found = collective
                     third_found = self._tables.third_party_form.replace("{rest}", rest).replace("{account}", account)
-        third_found = self._tables.third_parties.get(third_found, third_found)
+        named = self._tables.third_parties
+        third_found = named.get(f"{account}/{third_found}", named.get(third_found, third_found))
         if len(found) > self._limits.account or not _ACCOUNT.fullmatch(found):
             raise _refused(
                 record,
@@ -318,7 +319,8 @@ class Terms:
                 f"{path}.account",
                 "account",
                 f"{shown} would both be {written[0]} in the folder, and nobody could tell their sums apart",
-                "Give each a name of its own in the connection's [accounts] or [third_parties].",
+                "Give each a name of its own in the connection's [accounts] or [third_parties]; a third party with "
+                'several accounts is named there with each of them, for instance "419100/CWEB" = "...".',
             )
         return found, third_found
 
