@@ -291,7 +291,6 @@ def shipment(name: str, day: int, **quantities: str) -> Shipment:
 PER_SHIPMENT = {"channels": {"web": {"prepayments": "deposit", "sale_per": "shipment"}}}
 
 
-@pytest.mark.failure_mode(63)
 def test_each_shipment_is_a_sale_of_what_it_delivers() -> None:
     order = make.order(
         [make.line("100.00", quantity="3"), make.line("20.00", "5.5")], [make.charge("5.00")],
@@ -354,7 +353,6 @@ def test_a_summary_leaves_companies_and_invoices_apart() -> None:
     assert [e.piece for e in kept] == ["FA-2026-7"]
 
 
-@pytest.mark.failure_mode(83)
 def test_a_late_document_goes_to_the_open_period_and_keeps_its_day() -> None:
     closed = books(locked_until="2026-09-30")
     late = into_open_period(entries(make.order()), accounts=closed, today=date(2026, 11, 5))

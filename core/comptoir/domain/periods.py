@@ -1,4 +1,4 @@
-"""Periods: what is closed stays closed, and a late document goes to the open period by rule (failure mode 83)."""
+"""Periods: what is closed stays closed, and a late document goes to the open period by rule."""
 
 from __future__ import annotations
 
