@@ -39,7 +39,7 @@ batch_size = 10
 CONNECTOR = """
 from urllib.parse import quote
 
-from comptoir.sdk import CheckReport, ConnectorConfig, Probe, PushResult
+from comptoir.sdk import CheckReport, ComptoirError, ConnectorConfig, OutcomeUnknown, Probe, PushResult
 from comptoir.sdk.manifest import load_manifest
 
 
@@ -54,7 +54,16 @@ class TillConnector:
         return CheckReport(())
 
     def push(self, batch):
-        return [self._post(op) for op in batch.ops]
+        results = []
+        for op in batch.ops:
+            try:
+                results.append(self._post(op))
+            except ComptoirError as error:
+                if not results:
+                    raise
+                # Some of the batch are there: that nothing was carried out is not true any more.
+                raise OutcomeUnknown(error.message) from None
+        return results
 
     def _post(self, op):
         made, _ = self.ctx.http.send_json("POST", self.ctx.credentials.host + "/orders", dict(op.payload))
