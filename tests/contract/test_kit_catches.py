@@ -12,8 +12,10 @@ from comptoir_demo.connector import DemoConnector
 from comptoir.testing import ConnectorKit, run_suite
 from comptoir.testing.conformance import RULES, declared
 
+from tests.contract import planted_writing  # noqa: F401 - importing it plants its faults
 from tests.contract.demo_kit import DemoKit
-from tests.contract.planted_shop import SHOP_FAULTS, FiltersByCreation, item_manifest
+from tests.contract.planted import SHOP_FAULTS, item_manifest
+from tests.contract.planted_reading import FiltersByCreation
 from tests.contract.planted_till import TILL_FAULTS
 
 FAULTS: list[tuple[str, type[ConnectorKit]]] = [*SHOP_FAULTS, *TILL_FAULTS]
