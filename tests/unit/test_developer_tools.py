@@ -32,6 +32,9 @@ def test_ci_fails_when_anything_fails_and_ends_on_the_tests(
     programs = {
         ".ci/run": (ROOT / ".ci" / "run").read_text(),
         ".venv/bin/python": f'#!/bin/sh\necho "pytest summary $*"\nexit {tests}\n',
+        # So that the script finds them and installs nothing here.
+        "bin/node": "#!/bin/sh\n",
+        "bin/npm": "#!/bin/sh\n",
         "bin/make": f'#!/bin/sh\necho "make $1"\n[ "$1" = setup ] && exit {setup}\nexit {checks}\n',
     }
     for name, text in programs.items():
@@ -46,6 +49,7 @@ def test_ci_fails_when_anything_fails_and_ends_on_the_tests(
     assert said[0] == "make setup"
     if not setup:
         assert said[1] == "make check"
+        assert "pytest summary -m tests.support.vendure install" in said
         assert said[-1] == "pytest summary -m pytest"
         assert any("FAILED" in line for line in said) is bool(checks)
 
