@@ -43,6 +43,15 @@ class ProbeConnector:
         yield Page(items=())
 """
 
+#: A route does not run without one, though no item ever comes.
+MAPPING = """
+mapping: probe.item.in
+version: 1
+fields:
+  external_id: {from: id, as: code}
+  name: {from: name, as: text}
+"""
+
 CONFIG = """
 [company]
 name = "Les Bocaux"
@@ -79,6 +88,9 @@ def install(folder: Path) -> None:
     (package / "__init__.py").write_text("")
     (package / "manifest.toml").write_text(MANIFEST)
     (package / "connector.py").write_text(CONNECTOR)
+    mappings = package / "mappings" / "probe"
+    mappings.mkdir(parents=True)
+    (mappings / "item.in.yaml").write_text(MAPPING)
     info = folder / "comptoir_probe-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: comptoir-probe\nVersion: 1.0\n")
