@@ -31,8 +31,10 @@ def match_records(hub: Hub, route: Route, entity: EntityName, source: str, targe
         links, cursors = Links(session), Cursors(session)
         # Two routes between the same two would each link them in its own direction.
         links.alone(entity, source, target)
-        newest = links.newest(entity, (source, target))
-        if newest is None or newest == cursors.get(target, entity, scope).watermark:
+        newest, count = links.newest(entity, (source, target))
+        found = {"records": count}
+        before = cursors.get(target, entity, scope)
+        if newest is None or (newest == before.watermark and found == before.position):
             return
         proposals = match(
             links.free(entity, source, target),
@@ -66,7 +68,7 @@ def match_records(hub: Hub, route: Route, entity: EntityName, source: str, targe
             links.suggest(suggested, reviewed, target, now)
         for start in range(0, len(none), _BATCH):
             links.unmatched(none[start : start + _BATCH], now)
-        cursors.put(target, entity, CursorRow(newest, None, None), now, scope)
+        cursors.put(target, entity, CursorRow(newest, found, None), now, scope)
     report.matched[f"{source} -> {target}"] = {
         "linked": len(linked),
         "to review": len(reviewed),

@@ -24,6 +24,8 @@ from comptoir.store.sync import CursorRow, Cursors
 
 __all__ = ["pull", "reading"]
 
+#: Records that are compared and mapped together: a query for each page of ten would cost more than the page.
+_PORTION = 96
 #: How long a run waits for another one that reads the same: usually that takes a second or two.
 _PATIENCE = 20.0
 
@@ -107,7 +109,7 @@ def _pull(
     def batches() -> Iterator[Prepared]:
         """Batches of the read, prepared; the next one while the one before is being stored."""
         pending: list[RawItem] = []
-        before: set[tuple[EntityName, str]] = set()
+        prepared = lander.begin()
         for page in connector.pull(request):
             if page.as_of is not None and not window.dated and not resuming:
                 # The remote's own clock rules its modification dates; ours may be ahead of it.
@@ -117,16 +119,16 @@ def _pull(
             window.note(page.items)
             if progress is not None:
                 progress(len(page.items), page.total)
-            if len(pending) >= hub.batch_records:
+            full = len(prepared) + len(pending) >= hub.batch_records
+            if full or len(pending) >= _PORTION:
+                lander.add(prepared, pending)
+                pending = []
+            if full:
                 position = page.position if keep_position else None
-                prepared = lander.prepare(pending, window.resume_at(position) if position is not None else None)
-                keys = prepared.keys()
-                prepared.stale = not keys.isdisjoint(before)
-                before, pending = keys, []
-                yield prepared
-        last = lander.prepare(pending, window.close)
-        last.stale = not last.keys().isdisjoint(before)
-        yield last
+                yield lander.finish(prepared, window.resume_at(position) if position is not None else None)
+                prepared = lander.begin(behind=prepared.keys)
+        lander.add(prepared, pending)
+        yield lander.finish(prepared, window.close)
 
     for _ in hub.ports.tasks.one_behind(lander.store, batches()):
         pass

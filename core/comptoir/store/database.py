@@ -7,7 +7,7 @@ spans a remote call.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -18,7 +18,7 @@ from comptoir.errors import ComptoirError, DatabaseUnavailable, StorageFull
 from comptoir.store.copying import OPTIONS, Row, writer
 from comptoir.store.schema import plain_url, unavailable
 
-__all__ = ["Database", "Row", "Session", "lock_key"]
+__all__ = ["Copies", "Database", "Row", "Session", "lock_key"]
 
 #: Rows written as one text: it exists up to three times while it is sent.
 _COPIED_AT_ONCE = 200
@@ -56,13 +56,20 @@ class Session:
 
     def copy(self, table: str, columns: str, rows: Sequence[Row]) -> None:
         """Bulk insert by COPY; `table` and `columns` are ours, never input."""
-        if not rows:
-            return
+        if rows:
+            self.send(_copy_of(table, columns), self.written(table, columns, rows))
+
+    def written(self, table: str, columns: str, rows: Sequence[Row]) -> Iterator[bytes]:
+        """The rows as COPY reads them, in portions that are made when their turn comes."""
         write = writer(tuple(map(self._column_types(table).__getitem__, columns.split(", "))))
-        statement = f"copy {table} ({columns}) from stdin {OPTIONS}".encode()
+        starts = range(0, len(rows), _COPIED_AT_ONCE)
+        return (write(rows[start : start + _COPIED_AT_ONCE]).encode() for start in starts)
+
+    def send(self, statement: bytes, portions: Iterable[bytes]) -> None:
+        """Runs a COPY with what `written` made."""
         with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
-            for start in range(0, len(rows), _COPIED_AT_ONCE):
-                copy.write(write(rows[start : start + _COPIED_AT_ONCE]))
+            for portion in portions:
+                copy.write(portion)
 
     def _column_types(self, table: str) -> dict[str, str]:
         """What the database says of a table's columns; asked once."""
@@ -90,6 +97,33 @@ class Session:
     def unlock(self, name: str) -> None:
         """Gives a lock of this session back."""
         self.row("select pg_advisory_unlock(%s, %s)", lock_key(name))
+
+
+def _copy_of(table: str, columns: str) -> bytes:
+    return f"copy {table} ({columns}) from stdin {OPTIONS}".encode()
+
+
+class Copies(Session):
+    """Stands where a repository expects a session: what it copies is written out now, and sent in a later transaction.
+
+    So rows can be formed beside the transaction before. Reads are those of the session that it was made of.
+    """
+
+    def __init__(self, reader: Session) -> None:
+        super().__init__(reader._connection, reader._types)
+        self._held: dict[bytes, list[bytes]] = {}
+
+    def copy(self, table: str, columns: str, rows: Sequence[Row]) -> None:
+        """Writes the rows out and keeps the text."""
+        if rows:
+            self._held.setdefault(_copy_of(table, columns), []).extend(self.written(table, columns, rows))
+
+    def hand_over(self, session: Session) -> None:
+        """Sends everything that was copied, a table after the other, and forgets it."""
+        for statement, portions in self._held.items():
+            # In one piece: for each, the thread gives Python's lock away, and another one keeps it for milliseconds.
+            session.send(statement, (b"".join(portions),))
+        self._held.clear()
 
 
 def lock_key(name: str) -> tuple[int, int]:
@@ -129,7 +163,9 @@ class Database:
 
     def _connect(self) -> psycopg.Connection[Row]:
         try:
-            connection = psycopg.connect(self._url, autocommit=True, application_name="comptoir")
+            connection = psycopg.connect(
+                self._url, autocommit=True, application_name="comptoir", client_encoding="utf8"
+            )
             if not self._durable:
                 connection.execute("set synchronous_commit = off")
             return connection

@@ -53,12 +53,15 @@ class Links:
 
     # -- what can be matched -------------------------------------------------------------------------------------
 
-    def newest(self, entity: EntityName, connections: Sequence[str]) -> datetime | None:
-        """When a record of these connections was last written."""
+    def newest(self, entity: EntityName, connections: Sequence[str]) -> tuple[datetime | None, int]:
+        """When a record of these connections was last written, and how many there are.
+
+        The number too: a new record's time is that of its reading, and another one may have been stored meanwhile.
+        """
         row = self._session.row(
-            f"select max(updated_at) from {_HEAD[entity]} where connection = any(%s)", (list(connections),)
+            f"select max(updated_at), count(*) from {_HEAD[entity]} where connection = any(%s)", (list(connections),)
         )
-        return row[0] if row else None
+        return (row[0], row[1]) if row else (None, 0)
 
     def free(self, entity: EntityName, connection: str, other: str) -> list[Keys]:
         """The keys of a connection's records that have no link to the other connection.

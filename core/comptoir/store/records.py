@@ -31,11 +31,14 @@ class RawRecords:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def fingerprints(self, connection: str, entity: EntityName, external_ids: Sequence[str]) -> dict[str, bytes]:
-        """The fingerprints of those of these records that were mapped, by external id."""
+    def fingerprints(self, connection: str, entity: EntityName, external_ids: Sequence[str]) -> dict[str, bytes | None]:
+        """The fingerprints of those of these records that are known, by external id; None of those set aside.
+
+        A record that was set aside is tried again: its mapping may have been corrected.
+        """
         rows = self._session.rows(
-            "select external_id, fingerprint from raw_record "
-            "where connection = %s and entity = %s and external_id = any(%s::text[]) and state = 'mapped'",
+            "select external_id, case state when 'mapped' then fingerprint end from raw_record "
+            "where connection = %s and entity = %s and external_id = any(%s::text[])",
             (connection, entity.value, array_literal(external_ids)),
         )
         return dict(rows)
