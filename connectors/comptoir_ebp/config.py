@@ -20,7 +20,7 @@ Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,30}$")]
 class DefaultCustomer(BaseModel):
     """Who buys when an order names nobody or has no address: a customer card that exists in the folder."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     code: str = Field(pattern=r"^[A-Z0-9]{1,20}$")
     name: str = Field(min_length=1, max_length=60)

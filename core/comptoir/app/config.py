@@ -58,7 +58,7 @@ _CRON = (
 
 
 class _Closed(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, defer_build=True)
 
 
 def _zone(name: str) -> str:
@@ -100,7 +100,7 @@ class CompanySettings(_Closed):
 class ConnectionSettings(BaseModel):
     """`[connections.NAME]`: one configured instance of a connector; further keys are the connector's own."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
 
     connector: Annotated[str, StringConstraints(min_length=1)]
     cutover: date | None = Field(default=None, description="Earlier documents are never delivered or posted")

@@ -91,7 +91,7 @@ class AccountMap(BaseModel):
     `valid_from` and any of these settings; `on(day)` is the map as it stands on a day.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     franchise: bool = Field(default=False, description="Franchise en base: no VAT is charged (CGI 293 B)")
     vat: dict[str, VatAccounts]

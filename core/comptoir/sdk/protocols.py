@@ -60,7 +60,7 @@ __all__ = [
 class ConnectorConfig(BaseModel):
     """Base of a connector's own settings in `[connections.NAME]`; unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     def check_sources(self, sources: Sequence[str]) -> None:
         """Called with the connections whose sales this target is given; ValueError when it cannot tell them apart."""

@@ -38,7 +38,7 @@ Table = TypeVar("Table", bound=BaseModel)
 class Closed(BaseModel):
     """Base of every table: unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 def _zone(name: str) -> str:

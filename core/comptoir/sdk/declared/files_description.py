@@ -13,7 +13,7 @@ __all__ = ["FileEntity", "FilesTable", "Numbers"]
 
 
 class _Closed(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 def _charset(name: str) -> str:

@@ -30,7 +30,7 @@ _TYPES: dict[str, Any] = {
 class Setting(BaseModel):
     """One setting. Without a default it must be written for each connection."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     type: Literal["text", "integer", "boolean"] = "text"
     default: StrictBool | StrictInt | str | None = None
@@ -52,7 +52,7 @@ class Setting(BaseModel):
 class SettingsTable(BaseModel):
     """The settings by name; a mapping asks for one by `context: config.NAME`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     settings: dict[_Name, Setting] = Field(default_factory=dict)
 

@@ -49,7 +49,7 @@ class Column(BaseModel):
     `constant` is what a column of that name always holds.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     field: FieldName
     width: int = Field(default=0, ge=0, le=250)
@@ -61,7 +61,7 @@ class ColumnsOptions(BaseModel):
     """The layout. `separator` '' means fixed width; `nothing` stands on the side that has no amount; `header` holds
     the names of a first line, none when it is empty."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     separator: Literal["", ";", ",", "\t", "|"] = "\t"
     date: Literal["JJMMAA", "JJMMAAAA", "AAAAMMJJ", "JJ/MM/AA", "JJ/MM/AAAA"] = "JJMMAA"
