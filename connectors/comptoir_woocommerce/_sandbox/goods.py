@@ -148,6 +148,8 @@ class GoodsWrites:
         shop.record("products", number)
         product = shop.products[number]
         if query.get("force", "").lower() == "true":
+            for child in product.variations:
+                del shop.products[child]
             del shop.products[number]
             return 200, product.show(shop.show)
         if product.status == "trash":

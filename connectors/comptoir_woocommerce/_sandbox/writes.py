@@ -61,6 +61,7 @@ class Writes:
             ("POST", "customers/batch"): lambda body, query: goods.customers_batch(body),
             ("DELETE", "orders/#"): lambda body, query: self.delete_order(numbers[0], query),
             ("DELETE", "products/#"): lambda body, query: goods.delete_product(numbers[0], query),
+            ("DELETE", "products/#/variations/#"): lambda body, query: goods.delete_variation(numbers[0], numbers[1]),
             ("DELETE", "customers/#"): lambda body, query: goods.delete_customer(numbers[0], query),
         }
         if change and shape == "orders/#":
