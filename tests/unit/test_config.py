@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from comptoir.app.bootstrap import check_installation
 from comptoir.app.config import load
 from comptoir.app.init import EXAMPLE, write_example
-from comptoir.sdk.toml_lines import key_lines
 from comptoir.errors import ComptoirError, ConfigError
 from comptoir.model.refs import EntityName
+from comptoir.sdk.toml_lines import key_lines
 
 GOOD = """\
 [company]
