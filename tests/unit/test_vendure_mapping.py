@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from comptoir.app.mappings import test_golden as run_golden
 from comptoir.domain.totals import compute_refund_totals, compute_totals
 from comptoir.errors import MappingError
 from comptoir.mapping import load_mapping
@@ -71,6 +72,13 @@ def test_golden_records_are_the_recorded_ones() -> None:
         for item in items:
             kept = json.loads((GOLDEN / f"{entity}.in" / f"{item.external_id}.in.json").read_text(encoding="utf-8"))
             assert kept["payload"] == item.payload
+
+
+def test_golden_records_agree_for_a_merchant_who_has_set_nothing(tmp_path: Path) -> None:
+    """As `comptoir map test` runs them, and with it whoever carries a configuration to production."""
+    found = [row for row in run_golden(tmp_path / "comptoir.toml", None) if row["mapping"].startswith("vendure.")]
+    assert len(found) == sum(len(items) for items in RECORDS.values()) + len(RECORDS["item"])
+    assert [row for row in found if row["difference"]] == []
 
 
 def test_golden_items_out() -> None:
