@@ -189,9 +189,9 @@ def golden() -> int:
         mapping = load_mapping("vendure", entity, "in", [MAPPINGS])
         folder = _emptied(MAPPINGS / "vendure" / "golden" / f"{entity}.in")
         for item in items:
-            given = (
-                {"payload": item.payload} if item.parent is None else {"payload": item.payload, "parent": item.parent}
-            )
+            parent = {} if item.parent is None else {"parent": item.parent}
+            settings = {f"config.{name}": value for name, value in SETTINGS.items()}
+            given = {"payload": item.payload, **parent, "context": settings}
             made = mapping.to_model(item.payload, CONTEXT, parent=item.parent).model_dump(
                 mode="json", exclude_defaults=True
             )
