@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ def play(throwaway: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> Iterat
     folder, url = throwaway
     connections = Connections(url, lock_timeout=LOCK_TIMEOUT)
 
-    def one(seed: int, **options: int) -> Verdict:
+    def one(seed: int, **options: Any) -> Verdict:
         return simulate(seed, folder / "merchant", connections, **options)
 
     yield one

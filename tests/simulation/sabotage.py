@@ -1,13 +1,20 @@
 """Protections of the engine, each taken away by replacing what protects: functions, a statement, an index.
 
-The engine has no switch for any of them. `quick` are seeds that find the loss, so that `make test` is short; the long
-test looks for each of them from seed 1.
+The engine has no switch for any of them. `quick` is a seed that finds the loss, so that `make test` is short (None:
+only the long test looks); the long test looks for each of them from seed 1. `symptom`: words of the violation that
+tells this loss from any other. `chances` and `scene`: where the fault that a protection is against is rare, it is made
+frequent.
+
+Two protections stand behind another one. A copy of a webhook that is taken for new is read again and found unchanged,
+so only the count of hints shows it. The index of open deliveries and the look before a delivery is added are taken away
+together: while one stands the other is not missed.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +26,8 @@ from pytest import MonkeyPatch
 from comptoir.domain.authority import Decision
 from comptoir.engine import deliver, land, publish, pull
 from comptoir.model.refs import EntityName
+from comptoir.simulation.scene import Scene
+from comptoir.simulation.workers import Chances
 from comptoir.store.inbox import Inbox
 from comptoir.store.links import Links
 from comptoir.store.outbox import Outbox
@@ -37,8 +46,16 @@ class Sabotage:
 
     name: str
     away: Callable[[MonkeyPatch, str], None]
-    quick: Sequence[int]
+    quick: int | None
+    symptom: str
     restore: str = ""
+    chances: Chances | None = None
+    scene: Callable[[Scene], Scene] | None = None
+
+    @property
+    def profile(self) -> dict[str, Any]:
+        """What its seeds are played with."""
+        return {"chances": self.chances, "scene": self.scene}
 
     @contextmanager
     def at_work(self, url: str) -> Undo:
@@ -146,16 +163,37 @@ _INDEX = (
     "create unique index if not exists delivery_open on delivery (target, entity, record_id) "
     "where state in ('held', 'pending', 'sent', 'in_doubt')"
 )
+#: Machines that stand still, and processes that are killed, ten times as often as elsewhere.
+_SLOW = Chances(freeze=0.02, switch=0.25, act=0.002, most_acts=200)
+_KILLED = Chances(kill=0.015, freeze=0.0, switch=0.25, act=0.01, fault=0.0)
+
+
+def _plain(scene: Scene) -> Scene:
+    """One shop that sends no webhooks, and the storehouse: what is lost is lost for good."""
+    return dataclasses.replace(
+        scene, history=0, page_cap=0, ignores="", stale=0.0, books=False, back=False, depot=True, hooks_lost=1.0
+    )
+
+
 SABOTAGES = (
-    Sabotage("inbound dedupe: webhooks", _every_copy_of_a_webhook_is_new, (1,)),
-    Sabotage("inbound dedupe: records", _every_reading_is_a_change, (1,)),
-    Sabotage("overlap", _no_overlap, ()),
-    Sabotage("watermark before the read", _watermark_after_the_read, ()),
-    Sabotage("in-doubt probe", _lost_answers_are_sent_again, ()),
-    Sabotage("lease check before send", _no_look_at_the_lease, ()),
-    Sabotage("one open delivery per record and target", _several_open_deliveries, (), _INDEX),
-    Sabotage("echo suppression", _whatever_is_wanted_is_written, (1,)),
-    Sabotage("resume position and rows in one transaction", _position_before_the_rows, ()),
-    Sabotage("deletes only by complete sweeps", _what_a_read_does_not_show_is_gone, ()),
-    Sabotage("repeated-page check", _the_same_page_for_ever, ()),
+    Sabotage("inbound dedupe: webhooks", _every_copy_of_a_webhook_is_new, 1, "hints came with webhooks"),
+    Sabotage("inbound dedupe: records", _every_reading_is_a_change, 1, "reading again changed"),
+    Sabotage("overlap", _no_overlap, 1, "is not known", scene=_plain),
+    Sabotage("watermark before the read", _watermark_after_the_read, None, "order", chances=_SLOW, scene=_plain),
+    Sabotage("in-doubt probe", _lost_answers_are_sent_again, 3, "times at the storehouse"),
+    Sabotage(
+        "lease check before send", _no_look_at_the_lease, None, "times at the storehouse", chances=_SLOW, scene=_plain
+    ),
+    Sabotage("one open delivery per record and target", _several_open_deliveries, 3, "times at the storehouse", _INDEX),
+    Sabotage("echo suppression", _whatever_is_wanted_is_written, 1, "value_not_kept"),
+    Sabotage(
+        "resume position and rows in one transaction",
+        _position_before_the_rows,
+        8,
+        "order",
+        chances=_KILLED,
+        scene=_plain,
+    ),
+    Sabotage("deletes only by complete sweeps", _what_a_read_does_not_show_is_gone, 1, "product"),
+    Sabotage("repeated-page check", _the_same_page_for_ever, 11, "is not known"),
 )

@@ -49,6 +49,7 @@ def _digests(hash_seed: str) -> str:
     return done.stdout
 
 
+@pytest.mark.timeout(900)
 def test_a_seed_tells_the_same_story_whatever_the_hash_seed_and_the_load(play: Callable[..., Verdict]) -> None:
     # The second process is disturbed by a third one that plays at the same time.
     first = _digests("1")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from comptoir.app.system import rare_collection
 from comptoir.simulation.day import Day
 from comptoir.simulation.hooks import Hooks
 from comptoir.simulation.oracle import Oracle
+from comptoir.simulation.scene import Scene
 from comptoir.simulation.workers import Chances
 from comptoir.simulation.world import World, listening
 from comptoir.store.reset import Connections, rewind_cursors
@@ -20,8 +21,6 @@ from comptoir.store.reset import Connections, rewind_cursors
 __all__ = ["Verdict", "simulate"]
 
 _WAKES = ("orders", "items", "stock", "books")
-#: Acts of people while workers are at work, at most.
-_MEANWHILE = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +34,37 @@ class Verdict:
     digest: str
 
 
-def simulate(seed: int, folder: Path, connections: Connections, *, acts: int = 40) -> Verdict:
-    """Plays a seed on an empty, migrated database and judges it. The same seed gives the same story."""
-    world = World(seed, folder, connections)
+def simulate(
+    seed: int,
+    folder: Path,
+    connections: Connections,
+    *,
+    acts: int = 40,
+    chances: Chances | None = None,
+    scene: Callable[[Scene], Scene] | None = None,
+) -> Verdict:
+    """Plays a seed on an empty, migrated database and judges it. The same seed gives the same story.
+
+    `chances`: how likely things go wrong, instead of what the seed says. `scene` changes what is peculiar of it.
+    """
+    found = Scene.of(seed)
+    world = World(seed, folder, connections, scene(found) if scene else found)
     with _heard(world), rare_collection():
         day, hooks = Day(world), Hooks(world)
-        _play(world, day, hooks, acts)
+        _play(world, day, hooks, acts, chances)
         oracle = Oracle(world, day, hooks)
         try:
             _settle(world, hooks, oracle)
-            found = [*world.wrong, *oracle.violations()]
-            found += _again(world, oracle)
+            wrong = [*world.wrong, *oracle.violations()]
+            wrong += _again(world, oracle)
         finally:
             oracle.close()
-    told = "\n".join([*world.story, *found, str(world.workers.points)])
+    told = "\n".join([*world.story, *wrong, str(world.workers.points)])
     digest = hashlib.sha256(told.encode()).hexdigest()
-    return Verdict(seed, tuple(dict.fromkeys(found)), tuple(world.story), world.workers.points, digest)
+    return Verdict(seed, tuple(dict.fromkeys(wrong)), tuple(world.story), world.workers.points, digest)
 
 
-def _play(world: World, day: Day, hooks: Hooks, acts: int) -> None:
+def _play(world: World, day: Day, hooks: Hooks, acts: int, chances: Chances | None) -> None:
     dice, scene = world.dice, world.scene
     hooks.subscribe()
     world.office.export()
@@ -61,7 +72,7 @@ def _play(world: World, day: Day, hooks: Hooks, acts: int) -> None:
     world.run(("items", "poll"))
     jobs = [(route, "poll") for route in scene.routes]
     jobs += [(route, "inbox") for route in scene.routes if route in _WAKES]
-    left = _MEANWHILE
+    left = (chances or Chances()).most_acts
 
     def meanwhile() -> None:
         nonlocal left
@@ -73,8 +84,8 @@ def _play(world: World, day: Day, hooks: Hooks, acts: int) -> None:
 
     world.workers.meanwhile, world.workers.instead = meanwhile, world.instead
     cruelty = scene.cruelty
-    world.chances = Chances(
-        kill=0.004 * cruelty, freeze=0.005 * cruelty, switch=0.25, act=0.01 * cruelty, fault=0.04 * cruelty
+    world.chances = chances or Chances(
+        kill=0.006 * cruelty, freeze=0.005 * cruelty, switch=0.25, act=0.01 * cruelty, fault=0.04 * cruelty
     )
     for n in range(acts):
         world.network.deaf = scene.ignores == "all" and n < acts / 2

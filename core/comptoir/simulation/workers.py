@@ -81,13 +81,14 @@ class Clock:
 
 @dataclass(slots=True)
 class Chances:
-    """How likely it is, at each point, that something happens there."""
+    """How likely it is, at each point, that something happens there; people act so often meanwhile, at most."""
 
     kill: float = 0.0
     freeze: float = 0.0
     switch: float = 0.0
     act: float = 0.0
     fault: float = 0.0
+    most_acts: int = 20
 
 
 @dataclass(eq=False)
@@ -206,7 +207,9 @@ class Workers:
         if roll < chances.kill:
             self._tell(f"{worker.name} is killed {what}")
             worker.die()
-        if roll < chances.kill + chances.freeze:
+        # What stands still just after a commit has others see its intent and nothing of its work.
+        freeze = chances.freeze * (2 if what == "after a commit" else 1)
+        if roll < chances.kill + freeze:
             # Nobody can protect a remote from a request that stood still for an hour on its way out of the machine.
             seconds = self._dice.uniform(5, 20) if what in _ON_ITS_WAY else self._dice.uniform(30, 1500)
             self._tell(f"{worker.name} stands still {what} for {seconds:.0f} s")

@@ -39,6 +39,8 @@ SECRET = "simulated-webhook-secret"  # noqa: S105 - of a shop that does not exis
 DEPOT_SECRET = "simulated-depot-secret"  # noqa: S105 - of a storehouse that does not exist
 #: Stored together: so small that a read of some pages is several transactions.
 _BATCH = 40
+#: Tasks that are taken for dead in one seed, at most: each of their successors may stand still too.
+_INSTEAD = 12
 _CODES = {"boutique": "ART", "atelier": "ATL"}
 #: What was compiled for a seed serves the next: a mapping does not depend on who runs it.
 _MAPPINGS: dict[Any, Any] = {}
@@ -77,9 +79,9 @@ class _Ear(logging.Handler):
 class World:
     """Everything of one seed. `story` tells what happened, in order; `wrong` what was seen to be wrong on the way."""
 
-    def __init__(self, seed: int, folder: Path, connections: Connections, *, items: int = 6) -> None:
+    def __init__(self, seed: int, folder: Path, connections: Connections, scene: Scene, *, items: int = 6) -> None:
         self.seed = seed
-        self.scene = scene = Scene.of(seed)
+        self.scene = scene
         self.connections = connections
         self.dice = random.Random(seed)
         self.time = Time(scene.start)
@@ -110,6 +112,7 @@ class World:
         self.installation = _installation(self.config)
         #: Whether an article got another code.
         self.renamed = False
+        self._instead = 0
         self._vault: Any = None
         self._stock_catalogue(items)
 
@@ -219,7 +222,8 @@ class World:
     def instead(self, worker: Worker) -> None:
         """A scheduler that hears nothing of a task takes it for dead, and starts it on another machine."""
         route, _, mode = worker.name.partition("/")
-        if mode and self.dice.random() < 0.5:
+        if mode and self._instead < _INSTEAD and self.dice.random() < 0.5:
+            self._instead += 1
             self.tell(f"{worker.name} is taken for dead")
             again: Any = mode
             self.workers.start(f"{route}/{again}", lambda other: run_route(self.hub(other), route, mode=again))
