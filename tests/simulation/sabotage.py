@@ -1,9 +1,8 @@
 """Protections of the engine, each taken away by replacing what protects: functions, a statement, an index.
 
-The engine has no switch for any of them. `quick` is a seed that finds the loss, so that `make test` is short (None:
-only the long test looks); the long test looks for each of them from seed 1. `symptom`: words of the violation that
-tells this loss from any other. `chances` and `scene`: where the fault that a protection is against is rare, it is made
-frequent.
+The engine has no switch for any of them. `quick` is a seed that finds the loss, so that `make test` is short; the long
+test looks for each of them from seed 1. `symptom`: words of the violation that tells this loss from any other.
+`chances` and `scene`: where the fault that a protection is against is rare, it is made frequent.
 
 Two protections stand behind another one. A copy of a webhook that is taken for new is read again and found unchanged,
 so only the count of hints shows it. The index of open deliveries and the look before a delivery is added are taken away
@@ -46,7 +45,7 @@ class Sabotage:
 
     name: str
     away: Callable[[MonkeyPatch, str], None]
-    quick: int | None
+    quick: int
     symptom: str
     restore: str = ""
     chances: Chances | None = None
@@ -179,10 +178,10 @@ SABOTAGES = (
     Sabotage("inbound dedupe: webhooks", _every_copy_of_a_webhook_is_new, 1, "hints came with webhooks"),
     Sabotage("inbound dedupe: records", _every_reading_is_a_change, 1, "reading again changed"),
     Sabotage("overlap", _no_overlap, 1, "is not known", scene=_plain),
-    Sabotage("watermark before the read", _watermark_after_the_read, None, "order", chances=_SLOW, scene=_plain),
+    Sabotage("watermark before the read", _watermark_after_the_read, 5, "order", chances=_SLOW, scene=_plain),
     Sabotage("in-doubt probe", _lost_answers_are_sent_again, 3, "times at the storehouse"),
     Sabotage(
-        "lease check before send", _no_look_at_the_lease, None, "times at the storehouse", chances=_SLOW, scene=_plain
+        "lease check before send", _no_look_at_the_lease, 4, "times at the storehouse", chances=_SLOW, scene=_plain
     ),
     Sabotage("one open delivery per record and target", _several_open_deliveries, 3, "times at the storehouse", _INDEX),
     Sabotage("echo suppression", _whatever_is_wanted_is_written, 1, "value_not_kept"),

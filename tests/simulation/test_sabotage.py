@@ -19,7 +19,7 @@ def _named(sabotage: Sabotage) -> str:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("sabotage", [s for s in SABOTAGES if s.quick is not None], ids=_named)
+@pytest.mark.parametrize("sabotage", SABOTAGES, ids=_named)
 def test_a_missing_protection_is_noticed(
     throwaway: tuple[Path, str], play: Callable[..., Verdict], sabotage: Sabotage
 ) -> None:
