@@ -133,6 +133,31 @@ def test_where_the_target_cannot_be_asked_a_person_decides(merchant: Merchant, m
     assert merchant.order_numbers() == sorted(orders)
 
 
+def test_what_a_later_look_up_finds_waits_for_nobody(merchant: Merchant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked again after a day, the target says which of the two it has: the person need not."""
+    orders = [str(request_json(merchant.shops["boutique"], "POST", "/orders", simple_order())["id"]) for _ in range(2)]
+    push, probe = EbpConnector.push, EbpConnector.probe
+
+    def lost(self: EbpConnector, batch: PushBatch) -> Sequence[PushResult]:
+        push(self, replace(batch, ops=batch.ops[:1]))
+        raise OutcomeUnknown("the answer was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EbpConnector, "probe", lambda self, batch: [])
+        patch.setattr(EbpConnector, "push", lost)
+        merchant.run()
+        patch.setattr(EbpConnector, "push", push)
+        merchant.run()
+        assert merchant.value("select count(*) from quarantine where state = 'open'") == 2
+        patch.setattr(EbpConnector, "probe", probe)
+        with psycopg.connect(merchant.url) as connection:
+            connection.execute("update delivery set due_at = now() where state = 'in_doubt'")
+        merchant.run()
+    assert merchant.value("select count(*) from quarantine where state = 'open'") == 0
+    merchant.run()
+    assert merchant.order_numbers() == sorted(orders)
+
+
 @pytest.mark.failure_mode(26)
 @pytest.mark.failure_mode(27)
 @pytest.mark.parametrize(("lag", "times"), [(2, 1), (0, 2)], ids=["as declared", "a manifest that declares too little"])

@@ -83,9 +83,10 @@ def use_mapping(hub: Hub, link: Link, entity: EntityName, report: RunReport) -> 
     ConfigError otherwise: an upgrade or an override would park what went through yesterday.
     """
     mapping = hub.mapping(link.manifest.key, entity, "in")
-    with hub.database.transaction() as session:
-        if (before := Texts(session).in_use(link.name, entity)) == mapping.hash:
-            return
+    with hub.database.errors():
+        before = Texts(hub.database.session()).in_use(link.name, entity)
+    if before == mapping.hash:
+        return
     if before is not None:
         lost = lost_records(hub, link, entity, mapping)
         if lost:

@@ -390,6 +390,8 @@ class Deliverer:
             outbox.settle(rows, now)
             Bindings(session).confirm(bindings, now)
             note_batch(session, self._link, UUID(batch_id), entity, [row[0] for row in rows], now)
+            sure = [row[1] for row in bindings] + [d.record_id for d in claimed if d.id in again]
+            Quarantine(session).resolve_records(self._target, entity, sure, "it was looked up", now)
             outbox.put_back(again, state="pending", wait_seconds=0.0, reason="looked up: it had not arrived")
         self._report.entities[entity].delivered += len(rows)
         if unsure or by_id:
