@@ -224,6 +224,34 @@ def test_every_reason_why_it_is_not_zero_is_said() -> None:
 
 
 @pytest.mark.failure_mode(69)
+def test_what_was_given_back_after_the_last_payout_waits_for_the_next_one() -> None:
+    order = make.order()
+    settlement = payout(line(Kind.SALE, "120.00"), period_end=date(2026, 9, 18), paid_on=date(2026, 9, 19))
+    made = payout_entries(settlement, accounts=books())
+    back = [make.refund(order, "20.00", day=20)]
+    assert reasons([*posted(order, refunds=back), *made], settlement) == [("not_paid_out", "1001", D("-20.00"))]
+    # Before the period's end the payout should have listed it; that it did not is another amount.
+    early = [make.refund(order, "20.00", day=17)]
+    assert reasons([*posted(order, refunds=early), *made], settlement) == [("amount_differs", "1001", D("-20.00"))]
+    # An order that no payout lists at all: its sale should have been there, its refund not yet.
+    empty = settlement.model_copy(update={"lines": (), "amount": D(0)})
+    assert reasons(posted(order, refunds=back), empty) == [
+        ("not_paid_out", "1001", D("-20.00")),
+        ("not_listed", "1001", D("120.00")),
+    ]
+
+
+@pytest.mark.failure_mode(69)
+def test_a_document_that_was_booked_after_its_payout_leaves_nothing_open() -> None:
+    settlement = payout(line(Kind.SALE, "120.00"), period_end=date(2026, 9, 10), paid_on=date(2026, 9, 12))
+    entries = [*posted(make.order()), *payout_entries(settlement, accounts=books())]
+    assert reasons(entries, settlement) == []
+    other = payout(line(Kind.SALE, "119.00"), period_end=date(2026, 9, 10), paid_on=date(2026, 9, 12))
+    entries = [*posted(make.order()), *payout_entries(other, accounts=books())]
+    assert reasons(entries, other) == [("amount_differs", "1001", D("1.00"))]
+
+
+@pytest.mark.failure_mode(69)
 def test_what_a_payout_does_not_explain_stays_an_open_item() -> None:
     order = make.order()
     short = payout(line(Kind.SALE, "120.00"), amount="110.00")

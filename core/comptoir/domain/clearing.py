@@ -65,8 +65,10 @@ def clearing(
     not count. Raises KeyError when the map has no such provider.
     """
     settings = accounts.on(as_of).providers[provider]
+    done = sorted((p for p in payouts if p.paid_on <= as_of), key=lambda p: (p.period_end, p.external_id))
+    last = done[-1].period_end if done else date.min
     booked: dict[str, Decimal] = {}
-    days: dict[str, date] = {}
+    recent: dict[str, Decimal] = {}  # what of it is later than the last payout's period
     balance = _ZERO
     for entry in entries:
         if entry.posted_on > as_of:
@@ -75,8 +77,8 @@ def clearing(
         balance += moved
         if moved and not (entry.kind in _OF_PAYOUTS and entry.channel == provider):
             booked[entry.document] = booked.get(entry.document, _ZERO) + moved
-            days[entry.document] = min(entry.posted_on, days.get(entry.document, entry.posted_on))
-    done = sorted((p for p in payouts if p.paid_on <= as_of), key=lambda p: (p.period_end, p.external_id))
+            if entry.posted_on > last:
+                recent[entry.document] = recent.get(entry.document, _ZERO) + moved
     listed: dict[str, Decimal] = {}
     items: list[OpenItem] = []
     for payout in done:
@@ -96,14 +98,17 @@ def clearing(
         items.append(OpenItem("carried", payout.number, payout.closing - payout.opening))
         if abs(payout.remainder) > settings.tolerance:
             items.append(OpenItem("remainder", payout.number, -payout.remainder))
-    last = done[-1].period_end if done else date.min
     for document in {**booked, **listed}:
         amount = booked.get(document, _ZERO) - listed.get(document, _ZERO)
+        of_next = recent.get(document, _ZERO)
         if document not in listed:
-            reason = "not_paid_out" if days[document] > last else "not_listed"
+            items += [OpenItem("not_paid_out", document, of_next), OpenItem("not_listed", document, amount - of_next)]
+        elif document not in booked:
+            items.append(OpenItem("not_booked", document, amount))
         else:
-            reason = "amount_differs" if document in booked else "not_booked"
-        items.append(OpenItem(reason, document, amount))
+            # Given back after the last payout: the sale was listed, the refund will be.
+            reason = "not_paid_out" if amount == of_next else "amount_differs"
+            items.append(OpenItem(reason, document, amount))
     return Clearing(provider, settings.account, balance, tuple(item for item in items if item.amount))
 
 
