@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comptoir.domain.accounts import AccountMap
-from comptoir.domain.fec import check_fec, fec_name, write_fec
+from comptoir.domain.fec import check_fec, check_fec_name, fec_name, write_fec
 from comptoir.domain.journal import derive_entries
 from comptoir.errors import MappingError
 from comptoir.model.accounting import JournalEntry
@@ -127,3 +127,25 @@ def test_the_checker_knows_the_specifications_sample_but_for_what_only_validated
     body = [row.format("411000", "120,00", "0,00"), row.format("707100", "0,00", "120,00")]
     data = header + b"\r\n" + "\r\n".join(body).encode() + b"\r\n"
     assert check_fec(data) == [f"line {n}: columns 14 to 18 stay empty in an exchange file" for n in (2, 3)]
+
+
+@pytest.mark.failure_mode(70)
+def test_the_checker_reads_a_file_line_by_line_and_in_the_charsets_of_the_law() -> None:
+    data = written([relabelled(e, "Café à 5 €") for e in sample()])
+    latin = data.decode().encode("iso8859-15")
+    assert check_fec(io.BytesIO(data)) == check_fec(io.BytesIO(latin), charset="iso8859-15") == []
+    assert check_fec(data, charset="ascii") == [f"not ASCII at byte {data.index('é'.encode())}"]
+    assert check_fec(b"\xef\xbb\xbf" + data)[0] == "starts with a byte order mark"
+    assert check_fec(data[:-2])[-1].endswith("not ended by CR LF")
+    assert check_fec(b"") == ["line 1: not the 18 names of the columns"]
+
+
+@pytest.mark.failure_mode(70)
+def test_the_name_of_the_law_and_the_one_of_an_exchange_file_are_told_apart() -> None:
+    exchange, legal = f"{SIREN}FEC20261231_echange.txt", f"{SIREN}FEC20261231.txt"
+    assert fec_name(SIREN, date(2026, 12, 31)) == exchange
+    assert check_fec_name(exchange) == check_fec_name(legal, legal=True) == []
+    assert check_fec_name(legal) and check_fec_name(exchange, legal=True)
+    assert "no SIREN" in check_fec_name("123456789FEC20261231.txt", legal=True)[0]
+    assert "no date" in check_fec_name(f"{SIREN}FEC20260231.txt", legal=True)[0]
+    assert check_fec_name(f"{SIREN}FEC2026123.txt", legal=True) and check_fec_name(f"{legal}\n", legal=True)

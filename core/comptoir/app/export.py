@@ -36,7 +36,8 @@ def export_fec(config: Path, folder: Path, year: int | None) -> tuple[Path, int]
         part = path.with_suffix(".part")
         with hub.database.transaction() as session, part.open("wb") as out:
             entries = write_fec(Journal(session).stream(start, end), siren=company.siren, year_end=end, out=out).entries
-    faults = check_fec(part.read_bytes())
+    with part.open("rb") as written:
+        faults = check_fec(written)
     if faults:
         part.unlink()
         raise ContractViolation(f"the file does not pass its own check: {faults[0]}", hint="Please report this.")

@@ -7,9 +7,11 @@ the three encodings that the law allows, so that no name has to be altered.
 
 from __future__ import annotations
 
+import functools
+import io
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import date
 from decimal import Decimal
 from typing import BinaryIO
@@ -18,7 +20,7 @@ from comptoir.errors import MappingError
 from comptoir.model.accounting import JournalEntry, Side
 from comptoir.model.money import minor_units
 
-__all__ = ["COLUMNS", "FecSummary", "check_fec", "fec_name", "write_fec"]
+__all__ = ["COLUMNS", "FecSummary", "check_fec", "check_fec_name", "fec_name", "write_fec"]
 
 COLUMNS: tuple[str, ...] = (
     "JournalCode",
@@ -154,31 +156,35 @@ def _clean(text: str) -> str:
     return re.sub(r" {2,}", " ", flat).strip().lstrip("=+@-").strip()
 
 
-def check_fec(data: bytes) -> list[str]:
+def check_fec_name(name: str, *, legal: bool = False) -> list[str]:
+    """What is wrong with a file's name, in words: `<SIREN>FEC<AAAAMMJJ>_echange.txt`, or the name of the law.
+
+    The name of the law (`legal`) has no `_echange` and ends the same way (article A.47 A-1 LPF).
+    """
+    mark = "" if legal else "_echange"
+    match = re.fullmatch(rf"([0-9]{{9}})FEC([0-9]{{8}}){mark}\.txt", name)
+    if match is None:
+        return [f"{name!r} is not <SIREN>FEC<AAAAMMJJ>{mark}.txt"]
+    found = [] if _luhn(match[1]) else [f"{match[1]} is no SIREN (nine digits, the last one checks the others)"]
+    return found if _is_day(match[2]) else [*found, f"{match[2]!r} is no date AAAAMMJJ"]
+
+
+def check_fec(file: bytes | BinaryIO, *, charset: str = "utf-8") -> list[str]:
     """What is wrong with the bytes of an exchange file, in words with the line number; empty when nothing is.
 
-    Independent of the writer: splits the bytes and adds up in whole cents. Columns, dates, one of debit and credit,
-    account and piece, balance of each entry, continuous numbers, chronological order, and nothing in the columns
-    that an exchange file leaves empty.
+    Independent of the writer: splits the bytes and adds up in whole cents, line by line, so that a file of any size
+    can be checked. Columns, dates, one of debit and credit, account and piece, balance of each entry, continuous
+    numbers, chronological order, and nothing in the columns that an exchange file leaves empty. `charset` is one of
+    the law's: "utf-8", "iso8859-15" or "ascii".
     """
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        return [f"not UTF-8 at byte {error.start}"]
     found: list[str] = []
-    if data.startswith(b"\xef\xbb\xbf"):
-        found.append("starts with a byte order mark")
-    rows = text.split("\r\n")
-    if rows[-1] != "":
-        found.append("the last line is not ended by CR LF")
-    else:
-        rows.pop()
+    rows = _rows(io.BytesIO(file) if isinstance(file, bytes) else file, charset, found)
     names = "JournalCode JournalLib EcritureNum EcritureDate CompteNum CompteLib CompAuxNum CompAuxLib PieceRef "
     names += "PieceDate EcritureLib Debit Credit EcritureLet DateLet ValidDate Montantdevise Idevise"
-    if not rows or rows[0].split("\t") != names.split(" "):
+    if next(rows, "").split("\t") != names.split(" "):
         found.append("line 1: not the 18 names of the columns")
     entry, day, balance, debit, credit = 0, "", 0, 0, 0
-    for number, row in enumerate(rows[1:], 2):
+    for number, row in enumerate(rows, 2):
         cells = row.split("\t")
         if len(cells) != 18:
             found.append(f"line {number}: {len(cells)} columns instead of 18")
@@ -191,14 +197,8 @@ def check_fec(data: bytes) -> list[str]:
         if any(cells[13:]):
             found.append(f"line {number}: columns 14 to 18 stay empty in an exchange file")
         for position in (3, 9):
-            value = cells[position]
-            try:
-                date(int(value[:4]), int(value[4:6]), int(value[6:8]))
-                proper = len(value) == 8 and value.isascii()
-            except ValueError:
-                proper = False
-            if not proper:
-                found.append(f"line {number}: {value!r} is no date AAAAMMJJ")
+            if not _is_day(cells[position]):
+                found.append(f"line {number}: {cells[position]!r} is no date AAAAMMJJ")
         if not re.match(r"^[0-9]{3}", cells[4]):
             found.append(f"line {number}: the account {cells[4]!r} does not begin with three digits")
         sides = [_cents(cells[11]), _cents(cells[12])]
@@ -228,6 +228,34 @@ def check_fec(data: bytes) -> list[str]:
     if debit != credit:
         found.append(f"total debit {debit} and credit {credit} cents differ")
     return found
+
+
+def _rows(file: BinaryIO, charset: str, found: list[str]) -> Iterator[str]:
+    """The lines without their ends; reading stops at the first one that is no text of the charset."""
+    start = 0
+    for number, raw in enumerate(file, 1):
+        if number == 1 and raw.startswith(b"\xef\xbb\xbf"):
+            found.append("starts with a byte order mark")
+        try:
+            row = raw.decode(charset)
+        except UnicodeDecodeError as error:
+            found.append(f"not {charset.upper()} at byte {start + error.start}")
+            return
+        if not row.endswith("\r\n"):
+            found.append(f"line {number}: not ended by CR LF")
+        start += len(raw)
+        yield row.removesuffix("\n").removesuffix("\r")
+
+
+@functools.lru_cache(1024)
+def _is_day(text: str) -> bool:
+    if not re.fullmatch(r"[0-9]{8}", text):
+        return False
+    try:
+        date(int(text[:4]), int(text[4:6]), int(text[6:8]))
+    except ValueError:
+        return False
+    return True
 
 
 def _cents(text: str) -> int | None:

@@ -125,7 +125,7 @@ def vat_sheet(entries: Iterable[JournalEntry], *, accounts: AccountMap, first: d
     The OSS part needs the lines' `vat_code` and `vat_rate`, as `derive_entries` and its siblings make them: an account
     does not say the rate.
     """
-    return _Sheet(accounts.on(last)).of([e for e in entries if first <= e.posted_on <= last], first, last)
+    return _Sheet(accounts.on(last)).of((e for e in entries if first <= e.posted_on <= last), first, last)
 
 
 class _Sheet:
@@ -171,7 +171,7 @@ class _Sheet:
             if account is not None:
                 self.base_meaning[account] = code
 
-    def of(self, entries: list[JournalEntry], first: date, last: date) -> VatSheet:
+    def of(self, entries: Iterable[JournalEntry], first: date, last: date) -> VatSheet:
         for entry in entries:
             for line in entry.lines:
                 meaning = self.meaning(line.account)
