@@ -27,6 +27,7 @@ from comptoir.sdk import (
     RecordRejected,
     load_manifest,
 )
+from comptoir.sdk.documents.issue import SPACE, Rendered, refused, sort_ops, with_unique_names
 from comptoir.sdk.journal import formats
 from comptoir.sdk.journal.disk import Disk
 from comptoir.sdk.journal.entry import BookEntry, Terms, decimal_of
@@ -36,7 +37,7 @@ from comptoir_ebp import credit_notes, customers, documents, reports
 from comptoir_ebp.config import EbpConfig
 from comptoir_ebp.entries import EcrituresFormat
 from comptoir_ebp.exports import Exports
-from comptoir_ebp.text import Remarks, words
+from comptoir_ebp.text import words
 
 __all__ = ["EbpConnector"]
 
@@ -44,15 +45,7 @@ _DOCUMENTS = (EntityName.ORDER, EntityName.REFUND)
 _STEMS = {EntityName.ORDER: "COMMANDES", EntityName.REFUND: "AVOIRS", EntityName.CUSTOMER: "CLIENTS"}
 
 
-class _Rendered:
-    """A record that can be written: what it is called, what its receipt remembers, and itself."""
-
-    def __init__(self, name: str, amount: Decimal, facts: Mapping[str, Any], remarks: Remarks, part: Any) -> None:
-        self.name = name
-        self.amount = amount
-        self.facts = facts
-        self.remarks = remarks
-        self.part = part
+_NAMES_DIFFER = "Set document_prefix and credit_note_prefix of the EBP connection so that channels differ."
 
 
 class EbpConnector:
@@ -157,27 +150,15 @@ class EbpConnector:
 
     def _sort(self, batch: PushBatch, known: Mapping[str, Known]) -> tuple[dict[str, PushResult], list[PushOp]]:
         """What needs no file (handed over before, or refused for that reason), and the ops that do."""
-        results: dict[str, PushResult] = {}
-        fresh: dict[str, PushOp] = {}
         for op in batch.ops:
             if op.entity is not batch.entity or op.entity not in self.manifest.entities:
                 raise ContractViolation(f"{self._ctx.connection}: a batch of {batch.entity} holds a {op.entity}")
-            earlier = known.get(op.natural_key)
-            in_batch = fresh.get(op.natural_key)
-            seen = earlier.content_hash if earlier else digest(in_batch.content_hash) if in_batch else None
-            if seen == digest(op.content_hash):
-                results[op.delivery_id] = PushResult(op.delivery_id, "written", reason="already handed over")
-            elif in_batch or (earlier and not self._may_change(op)):
-                results[op.delivery_id] = PushResult(
-                    op.delivery_id,
-                    "rejected",
-                    reason=f"{op.natural_key}: already handed over with another content",
-                    field="number",
-                    hint="EBP may have booked it: correct it there, or by a credit note or reversal.",
-                )
-            else:
-                fresh[op.natural_key] = op
-        return results, list(fresh.values())
+        return sort_ops(
+            batch.ops,
+            known,
+            may_change=self._may_change,
+            hint="EBP may have booked it: correct it there, or by a credit note or reversal.",
+        )
 
     def _may_change(self, op: PushOp) -> bool:
         """Cards may be sent again with a new content; documents and entries are issued once."""
@@ -185,49 +166,26 @@ class EbpConnector:
 
     def _render(
         self, batch: PushBatch, ops: Sequence[PushOp], results: dict[str, PushResult]
-    ) -> list[tuple[PushOp, _Rendered]]:
+    ) -> list[tuple[PushOp, Rendered]]:
         found = self._orders_of(ops) if batch.entity is EntityName.REFUND else {}
         terms = self._entries.terms(self._config, self._ctx.company.currency)
-        render: Callable[[PushOp], _Rendered] = {
+        render: Callable[[PushOp], Rendered] = {
             EntityName.ORDER: self._order,
             EntityName.REFUND: lambda op: self._refund(op, found),
             EntityName.CUSTOMER: self._customer,
             EntityName.JOURNAL_ENTRY: lambda op: self._entry(op, terms),
         }[batch.entity]
-        rendered: list[tuple[PushOp, _Rendered]] = []
+        rendered: list[tuple[PushOp, Rendered]] = []
         for op in ops:
             try:
                 rendered.append((op, render(op)))
             except RecordRejected as error:
-                results[op.delivery_id] = _rejected(op, error)
+                results[op.delivery_id] = refused(op, error)
         if batch.entity in _DOCUMENTS:
-            return self._with_unique_names(rendered, results)
+            return with_unique_names(self._ledger, rendered, results, hint=_NAMES_DIFFER)
         return rendered
 
-    def _with_unique_names(
-        self, rendered: Sequence[tuple[PushOp, _Rendered]], results: dict[str, PushResult]
-    ) -> list[tuple[PushOp, _Rendered]]:
-        """Refuses a document whose number belongs to another record: EBP could not tell them apart."""
-        owners = {
-            name: (found.record["key"], found.entity)
-            for name, found in self._ledger.named("document", (r.name for _, r in rendered)).items()
-        }
-        kept: list[tuple[PushOp, _Rendered]] = []
-        for op, record in rendered:
-            owner = owners.setdefault(record.name, (op.natural_key, op.entity.value))
-            if owner == (op.natural_key, op.entity.value):
-                kept.append((op, record))
-                continue
-            results[op.delivery_id] = PushResult(
-                op.delivery_id,
-                "rejected",
-                reason=f"{op.natural_key}: the number {record.name} was given to {owner[1]} {owner[0]}",
-                field="number",
-                hint="Set document_prefix and credit_note_prefix of the EBP connection so that channels differ.",
-            )
-        return kept
-
-    def _hand_over(self, batch: PushBatch, written: Sequence[tuple[PushOp, _Rendered]]) -> None:
+    def _hand_over(self, batch: PushBatch, written: Sequence[tuple[PushOp, Rendered]]) -> None:
         outputs, space = self._outputs(batch.entity, [r for _, r in written])
         totals = {
             "records": str(len(written)),
@@ -244,17 +202,17 @@ class EbpConnector:
             receipt["files"][-1]["name"],
         )
 
-    def _outputs(self, entity: EntityName, written: Sequence[_Rendered]) -> tuple[list[Output], str]:
+    def _outputs(self, entity: EntityName, written: Sequence[Rendered]) -> tuple[list[Output], str]:
         parts = [r.part for r in written]
         if entity in _DOCUMENTS:
             sign = credit_notes.credit_note_sign() if entity is EntityName.REFUND else 1
             data = documents.document_file(parts, self._config, sign=sign)
-            return [Output("import", _STEMS[entity], ".CSV", data)], "document"
+            return [Output("import", _STEMS[entity], ".CSV", data)], SPACE
         if entity is EntityName.CUSTOMER:
             return [Output("import", _STEMS[entity], ".CSV", customers.customer_file(parts, self._config))], "customer"
         return self._books(written), "piece:{file}"
 
-    def _books(self, written: Sequence[_Rendered]) -> list[Output]:
+    def _books(self, written: Sequence[Rendered]) -> list[Output]:
         book_entries: list[BookEntry] = [record.part for record in written]
         data, pieces, faults = formats.written(self._entries, book_entries)
         for record, piece in zip(written, pieces, strict=True):
@@ -269,7 +227,7 @@ class EbpConnector:
 
     # -- one record ----------------------------------------------------------------------------------------
 
-    def _order(self, op: PushOp) -> _Rendered:
+    def _order(self, op: PushOp) -> Rendered:
         document = documents.order_document(
             op.payload, self._config, company_currency=self._ctx.company.currency, record=op.natural_key
         )
@@ -278,14 +236,14 @@ class EbpConnector:
             "total": str(document.total),
             "rates": document.gross_by_rate(),
         }
-        return _Rendered(document.number, document.total, facts, document.remarks, document)
+        return Rendered(document.number, document.total, facts, document.remarks, document)
 
     def _orders_of(self, ops: Sequence[PushOp]) -> dict[str, Mapping[str, Any]]:
         """What the receipts remember of the orders that these refunds belong to, by document number."""
         wanted = {words(op.payload.get("order_document")) for op in ops} - {""}
-        return {name: found.record for name, found in self._ledger.named("document", wanted).items()}
+        return {name: found.record for name, found in self._ledger.named(SPACE, wanted).items()}
 
-    def _refund(self, op: PushOp, orders: Mapping[str, Mapping[str, Any]]) -> _Rendered:
+    def _refund(self, op: PushOp, orders: Mapping[str, Mapping[str, Any]]) -> Rendered:
         order = orders.get(words(op.payload.get("order_document")))
         default = self._config.default_customer
         if order is None and default is None:
@@ -308,16 +266,16 @@ class EbpConnector:
             gross_by_rate=order["rates"] if order else {},
         )
         facts = {"customer": customer, "total": str(document.total)}
-        return _Rendered(document.number, document.total, facts, document.remarks, document)
+        return Rendered(document.number, document.total, facts, document.remarks, document)
 
-    def _customer(self, op: PushOp) -> _Rendered:
+    def _customer(self, op: PushOp) -> Rendered:
         card = customers.customer_card(op.payload, self._config, record=op.natural_key)
-        return _Rendered(card.code, Decimal(0), {}, card.remarks, card)
+        return Rendered(card.code, Decimal(0), {}, card.remarks, card)
 
-    def _entry(self, op: PushOp, terms: Terms) -> _Rendered:
+    def _entry(self, op: PushOp, terms: Terms) -> Rendered:
         entry = terms.entry(op.payload, op.natural_key)
         total = decimal_of(entry.cents)
-        return _Rendered(entry.piece, total, {"total": str(total)}, entry.remarks, entry)
+        return Rendered(entry.piece, total, {"total": str(total)}, entry.remarks, entry)
 
     # -- probe ---------------------------------------------------------------------------------------------
 
@@ -367,7 +325,7 @@ class EbpConnector:
         by_space: dict[str, dict[str, tuple[bool, str | None, str | None]]] = {}
         for row in report.rows:
             if isinstance(row, reports.ListedDocument):
-                by_space.setdefault("document", {})[row.document] = (True, row.ebp_number, None)
+                by_space.setdefault(SPACE, {})[row.document] = (True, row.ebp_number, None)
             else:
                 by_space.setdefault(_space(row.file), {})[row.name] = (
                     row.accepted,
@@ -391,8 +349,4 @@ def _space(file: str) -> str:
     name = file.replace("\\", "/").rpartition("/")[2].upper()
     if name.startswith("CLIENTS"):
         return "customer"
-    return f"piece:compta/{name}" if name.startswith("ECRITURES") else "document"
-
-
-def _rejected(op: PushOp, error: RecordRejected) -> PushResult:
-    return PushResult(op.delivery_id, "rejected", reason=error.message, field=error.field, hint=error.hint)
+    return f"piece:compta/{name}" if name.startswith("ECRITURES") else SPACE

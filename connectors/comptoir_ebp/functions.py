@@ -1,103 +1,37 @@
-"""Pure functions for the mappings of EBP, and the codes that all files use.
+"""Pure functions for the mappings of EBP, and the codes that all its files use.
 
-A code is what a person looks a record up by and what EBP matches by: it is never cut in silence. What does
-not fit gets an alias that ends in a hash of the whole code, always the same one (gescom-interfaces §5).
+A code is what a person looks a record up by and what EBP matches by: it is never cut in silence
+(`comptoir.sdk.documents.codes`).
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Callable
 from typing import Any
 
+from comptoir.sdk.documents import codes
+from comptoir.sdk.documents.codes import alias_code
 from comptoir.sdk.journal.text import short_hash
-from comptoir_ebp.text import has_formula_lead
 
 __all__ = ["FUNCTIONS", "alias_code", "customer_card_code", "customer_code", "document_number", "short_hash"]
 
 CUSTOMER_CODE_LENGTH = 20
 DOCUMENT_NUMBER_LENGTH = 30
-_LONGEST_PREFIX = 8
-
-
-def alias_code(code: str, limit: int, charset: str = "cp1252") -> str:
-    """The code itself when EBP can hold it, else a readable beginning, `-` and eight hash characters.
-
-    Two codes that share their first characters stay two codes. A code that holds a separator, a quote, a
-    character outside the charset or a formula's first character gets an alias too.
-    """
-    if len(code) <= limit and _is_plain(code, charset):
-        return code
-    letters = unicodedata.normalize("NFKD", code)
-    stem = re.sub(r"[^A-Za-z0-9._-]", "", letters).lstrip("-._")[: limit - 9]
-    return f"{stem or 'X'}-{short_hash(code, 8)}"
-
-
-def _is_plain(code: str, charset: str) -> bool:
-    try:
-        code.encode(charset)
-    except UnicodeEncodeError:
-        return False
-    hostile = any(c in ';"' or unicodedata.category(c).startswith("C") for c in code)
-    return bool(code) and code == code.strip() and not hostile and not has_formula_lead(code)
-
-
-def _capitals(text: str) -> str:
-    """Only unaccented capitals and digits."""
-    return re.sub(r"[^A-Z0-9]", "", unicodedata.normalize("NFKD", text.upper()))
-
-
-def _prefix(prefix: str | None, channel: str) -> str:
-    """The configured prefix, or one made of the channel's name; it ends in a letter, so digits after it are
-    an id.
-    """
-    if prefix:
-        return prefix
-    name = _capitals(channel)
-    if not name or len(name) > _LONGEST_PREFIX - 1:
-        name = name[:3] + short_hash(channel, 4)
-    return name + "C"
 
 
 def customer_code(prefix: str | None, channel: str, customer_id: str | None, email: str | None, order_id: str) -> str:
-    """EBP's code of the buyer of an order: at most 20 capitals and digits.
-
-    Registered customers are `<PREFIX><id>`; a guest with an e-mail address gets a stable alias of it (G and
-    ten hash characters), a guest without one is a customer of this order only (T and the order): an empty key
-    never matches another buyer (failure mode 71). Without a configured prefix the channel's name is the
-    prefix, so two shops never share customer 12. Raises ValueError when nothing identifies the buyer.
-    """
-    head = _prefix(prefix, channel)
-    if customer_id:
-        return head + _tail(customer_id, "H")
-    if email and email.strip():
-        return head + "G" + short_hash(email.strip().casefold(), 10)
-    if not order_id:
-        raise ValueError("a guest without e-mail needs the order's id: nothing else tells two of them apart")
-    return head + "T" + _tail(order_id, "H")
-
-
-def _tail(identifier: str, mark: str) -> str:
-    """Digits as they are, anything else by its hash."""
-    if identifier.isascii() and identifier.isdigit() and len(identifier) <= CUSTOMER_CODE_LENGTH - _LONGEST_PREFIX - 1:
-        return identifier
-    return mark + short_hash(identifier, 10)
+    """EBP's code of the buyer of an order: at most 20 capitals and digits (`codes.customer_code`)."""
+    return codes.customer_code(prefix, channel, customer_id, email, order_id, CUSTOMER_CODE_LENGTH)
 
 
 def customer_card_code(prefix: str | None, channel: str, account: Any, external_id: str, email: str | None) -> str:
     """The same code for a customer card, so that orders and cards meet; `account` is b2c, b2b or guest."""
-    registered = str(account) != "guest"
-    return customer_code(prefix, channel, external_id if registered else None, email, external_id)
+    return codes.customer_card_code(prefix, channel, account, external_id, email, CUSTOMER_CODE_LENGTH)
 
 
 def document_number(prefix: str | None, channel: str, number: str) -> str:
-    """The number that EBP keeps as "Document importé n° X": prefix and shop number, at most 30 characters.
-
-    `{CHANNEL}` in the prefix is the channel's name in capitals, so two shops may both have an order 1001.
-    """
-    head = ("{CHANNEL}-" if prefix is None else prefix).replace("{CHANNEL}", channel.upper())
-    return alias_code(head + number, DOCUMENT_NUMBER_LENGTH)
+    """The number that EBP keeps as "Document importé n° X": prefix and shop number, at most 30 characters."""
+    return codes.document_number(prefix, channel, number, DOCUMENT_NUMBER_LENGTH)
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {

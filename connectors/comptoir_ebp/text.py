@@ -1,13 +1,12 @@
 """What text may look like in a document file that EBP reads: separators, formulas, decimal commas.
 
-What all accounting files share (charset, lengths, capitals, dates) is in `comptoir.sdk.journal.text`. Every change is
-reported through `Remarks`; nothing is altered in silence (failure mode 78).
+It is what the document files of other back offices share (`comptoir.sdk.documents.text`), and what all accounting files
+do (`comptoir.sdk.journal.text`).
 """
 
 from __future__ import annotations
 
-from decimal import Decimal
-
+from comptoir.sdk.documents.text import cell, comma, has_formula_lead
 from comptoir.sdk.journal.text import (
     CENT,
     Remarks,
@@ -34,39 +33,3 @@ __all__ = [
     "to_charset",
     "words",
 ]
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-
-def has_formula_lead(text: str) -> bool:
-    """A spreadsheet would take this cell for a formula (OWASP: CSV injection)."""
-    return text.startswith(_FORMULA)
-
-
-def cell(value: object, where: str, remarks: Remarks, *, charset: str, limit: int | None = None) -> str:
-    """A text cell: in the charset, on one line, without `;` and `"`, no formula, at most `limit` characters.
-
-    EBP's import knows no quoting that we could rely on, so separators are replaced (`;` by `,`, `"` by `''`).
-    A leading `= + - @` gets an apostrophe before it; numbers never pass here, so negative amounts stay
-    numbers.
-    """
-    if value is None:
-        return ""
-    text, replaced = to_charset(str(value), charset)
-    if replaced:
-        remarks.add(where, f"characters outside {charset} replaced")
-    if has_formula_lead(text):
-        text = "'" + text
-        remarks.add(where, "neutralised: it would be a formula in a spreadsheet")
-    text = text.replace(";", ",").replace('"', "''")
-    return shorten(text, where, remarks, limit) if limit else text
-
-
-def comma(value: Decimal, least: int = 0) -> str:
-    """A number with a decimal comma, no exponent, no superfluous zeros beyond `least` decimals."""
-    text = format(value, "f")
-    whole, _, decimals = text.partition(".")
-    decimals = decimals.rstrip("0").ljust(least, "0")
-    if whole == "-0" and not decimals.strip("0"):
-        whole = "0"
-    return f"{whole},{decimals}" if decimals else whole

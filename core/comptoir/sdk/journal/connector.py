@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from comptoir.errors import ComptoirError, ConfigError, ContractViolation, RecordRejected
 from comptoir.model.refs import EntityName
+from comptoir.sdk.documents.issue import refused, sort_ops
 from comptoir.sdk.journal.config import JournalConfig
 from comptoir.sdk.journal.disk import Disk, storage_errors
 from comptoir.sdk.journal.entry import BookEntry, decimal_of
 from comptoir.sdk.journal.formats import BookFile, BookFormat, Setup, written
 from comptoir.sdk.journal.handover import Handover, Known, Ledger, Output, Record, digest
 from comptoir.sdk.journal.profile import WriterProfile, load_profile
-from comptoir.sdk.journal.reports import ImportRow, Report, ReportFolder
+from comptoir.sdk.journal.reports import Layout, Report, ReportFolder
 from comptoir.sdk.manifest import Manifest
 from comptoir.sdk.protocols import (
     Acknowledgement,
@@ -34,11 +36,22 @@ from comptoir.sdk.protocols import (
     PushResult,
 )
 
-__all__ = ["JournalConnector"]
+__all__ = ["JournalConnector", "Said"]
 
 _FOLDER = "compta"
 _TAKEN = ".BAK"
 _LARGEST_HEADER_FILE = 50_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A word about a record that stands in the ledger under `name` in `space`. `reason` None: it was taken; `number`:
+    what the program calls it now."""
+
+    space: str
+    name: str
+    reason: str | None = None
+    number: str | None = None
 
 
 class JournalConnector:
@@ -53,6 +66,10 @@ class JournalConnector:
     #: The package that holds `profiles/`, and its formats by the name that a profile gives them.
     package: ClassVar[str]
     formats: ClassVar[Mapping[str, type[BookFormat]]]
+    #: The folders into which files are handed over.
+    folders: ClassVar[tuple[str, ...]] = (_FOLDER,)
+    #: Lists of the program, beside import reports, that are understood in `ack/`.
+    lists: ClassVar[tuple[Layout, ...]] = ()
 
     def __init__(self, config: JournalConfig, ctx: ConnectorContext, *, disk: Disk | None = None) -> None:
         self._config = config
@@ -70,7 +87,12 @@ class JournalConnector:
             disk=disk,
         )
         self._reports = ReportFolder(
-            self._ledger, ctx, charset=config.ack_charset, max_bytes=config.ack_max_bytes, program=self._program
+            self._ledger,
+            ctx,
+            charset=config.ack_charset,
+            max_bytes=config.ack_max_bytes,
+            program=self._program,
+            others=self.lists,
         )
         self._made: BookFormat | None = None
 
@@ -105,14 +127,14 @@ class JournalConnector:
         del profile
         return ()
 
-    def sample(self, path: Path) -> bytes:
-        """A file that the customer exported, for `header`; ConfigError when it cannot be read."""
+    def sample(self, path: Path, setting: str = "header_from") -> bytes:
+        """A file that the customer exported and `setting` names; ConfigError when it cannot be read."""
         try:
             with (self._ctx.base_dir / path).open("rb") as file:
                 return file.read(_LARGEST_HEADER_FILE)
         except OSError as error:
             raise ConfigError(
-                f"header_from: {path} cannot be read: {error.strerror}", hint="It stands relative to comptoir.toml."
+                f"{setting}: {path} cannot be read: {error.strerror}", hint="It stands relative to comptoir.toml."
             ) from None
 
     # -- check -------------------------------------------------------------------------------------------------
@@ -128,27 +150,29 @@ class JournalConnector:
                 None if there else "Mount the share, or create the folder.",
             )
         ]
-        try:
-            profile = self.book_format().profile
-        except ComptoirError as error:
-            return CheckReport([*items, CheckItem.failed("profile", error)])
-        text = "unaccented capitals" if profile.text == "capitals" else "text as it is"
-        detail = f"{profile.product}: {profile.state}; {text} in {profile.charset}"
-        hint = None
-        if profile.witnessed is None:
-            hint = "Import one file into a copied folder, and note product, version and day under [witnessed]."
-        items.append(CheckItem("profile", True, detail, hint))
-        items += [CheckItem("unconfirmed", True, words) for words in profile.unconfirmed]
+        if self.takes_entries():
+            try:
+                profile = self.book_format().profile
+            except ComptoirError as error:
+                return CheckReport([*items, CheckItem.failed("profile", error)])
+            items += _known_of(profile)
         with storage_errors(self._ctx.base_dir, self._ctx.connection, self._program):
             waiting = [p for p in self._files() if p.suffix.upper() != _TAKEN]
         items.append(CheckItem("waiting", True, f"{len(waiting)} file(s) not yet taken by {self._program}"))
         return CheckReport(items)
 
+    def takes_entries(self) -> bool:
+        """Whether the settings are those of a connection for entries: `check` then says what they lack."""
+        return True
+
     def _files(self) -> list[Path]:
-        folder = self._folder / _FOLDER
-        if not folder.is_dir():
-            return []
-        return sorted(p for p in folder.iterdir() if p.is_file() and not p.is_symlink() and p.name[0] not in ".~")
+        folders = [self._folder / name for name in self.folders if (self._folder / name).is_dir()]
+        return [
+            path
+            for folder in folders
+            for path in sorted(folder.iterdir())
+            if path.is_file() and not path.is_symlink() and path.name[0] not in ".~"
+        ]
 
     # -- batches -------------------------------------------------------------------------------------------
 
@@ -186,26 +210,15 @@ class JournalConnector:
 
     def _sort(self, batch: PushBatch, known: Mapping[str, Known]) -> tuple[dict[str, PushResult], list[PushOp]]:
         """What needs no file (handed over before, or refused for that reason), and the ops that do."""
-        results: dict[str, PushResult] = {}
-        fresh: dict[str, PushOp] = {}
         for op in batch.ops:
             if op.entity is not EntityName.JOURNAL_ENTRY or batch.entity is not EntityName.JOURNAL_ENTRY:
                 raise ContractViolation(f"{self._ctx.connection}: only journal entries are taken, not {op.entity}")
-            earlier, in_batch = known.get(op.natural_key), fresh.get(op.natural_key)
-            seen = earlier.content_hash if earlier else digest(in_batch.content_hash) if in_batch else None
-            if seen == digest(op.content_hash):
-                results[op.delivery_id] = PushResult(op.delivery_id, "written", reason="already handed over")
-            elif seen is not None:
-                results[op.delivery_id] = PushResult(
-                    op.delivery_id,
-                    "rejected",
-                    reason=f"{op.natural_key}: already handed over with another content",
-                    field="key",
-                    hint="An issued entry is corrected by a reversal, never by another content under its key.",
-                )
-            else:
-                fresh[op.natural_key] = op
-        return results, list(fresh.values())
+        return sort_ops(
+            batch.ops,
+            known,
+            field="key",
+            hint="An issued entry is corrected by a reversal, never by another content under its key.",
+        )
 
     def _render(
         self, book_format: BookFormat, ops: Sequence[PushOp], results: dict[str, PushResult]
@@ -216,9 +229,7 @@ class JournalConnector:
             try:
                 rendered.append((op, terms.entry(op.payload, op.natural_key)))
             except RecordRejected as error:
-                results[op.delivery_id] = PushResult(
-                    op.delivery_id, "rejected", reason=error.message, field=error.field, hint=error.hint
-                )
+                results[op.delivery_id] = refused(op, error)
         return rendered
 
     def _hand_over(
@@ -291,7 +302,7 @@ class JournalConnector:
         for path in taken:
             acks = self._imported(path)
             if acks is not None:
-                yield f"{_FOLDER}/{path.name}", acks
+                yield f"{path.parent.name}/{path.name}", acks
         for report in self._reports.waiting():
             yield report.name, [ack for _, ack in self._words(report)]
 
@@ -299,8 +310,8 @@ class JournalConnector:
         """Files a report, or a `.BAK`, away under `ack/done/`; refused entries may be handed over again, corrected."""
         folder, _, name = report.rpartition("/")
         with self._ledger.locked():
-            if folder == _FOLDER:
-                path = self._folder / _FOLDER / name
+            if folder in self.folders:
+                path = self._folder / folder / name
                 if Path(name).name == name and path.is_file() and self._imported(path) is not None:
                     self._reports.file_away(path, "done", _sha256(path))
                 return
@@ -341,18 +352,36 @@ class JournalConnector:
 
     def _words(self, report: Report) -> list[tuple[str, Acknowledgement]]:
         """Batch and acknowledgement of each entry of ours that an import report names; others are passed over."""
-        by_space: dict[str, dict[str, ImportRow]] = {}
+        by_space: dict[str, dict[str, Said]] = {}
         for row in report.rows:
-            file = row.file.replace("\\", "/").rpartition("/")[2]
-            by_space.setdefault(f"piece:{_FOLDER}/{file}", {})[row.name] = row
-        said: list[tuple[str, Acknowledgement]] = []
+            said = self.said(row)
+            by_space.setdefault(said.space, {})[said.name] = said
+        heard: list[tuple[str, Acknowledgement]] = []
         for space, rows in by_space.items():
             for name, found in self._ledger.named(space, rows).items():
-                row, entity, key = rows[name], EntityName(found.entity), str(found.record["key"])
-                outcome: Any = "accepted" if row.accepted else "rejected"
-                reason = None if row.accepted else row.reason or "refused"
-                said.append((found.batch, Acknowledgement(entity, key, outcome, reason=reason)))
-        return said
+                said, entity, key = rows[name], EntityName(found.entity), str(found.record["key"])
+                outcome: Any = "accepted" if said.reason is None else "rejected"
+                ack = Acknowledgement(entity, key, outcome, external_id=said.number, reason=said.reason)
+                heard.append((found.batch, ack))
+        return heard
+
+    def said(self, row: Any) -> Said:
+        """What one row of a report in `ack/` says, and of which record."""
+        file = row.file.replace("\\", "/").rpartition("/")[2]
+        return Said(f"piece:{_FOLDER}/{file}", row.name, None if row.accepted else row.reason or "refused")
+
+
+def _known_of(profile: WriterProfile) -> list[CheckItem]:
+    """What is known of a profile, and what is not."""
+    text = "unaccented capitals" if profile.text == "capitals" else "text as it is"
+    detail = f"{profile.product}: {profile.state}; {text} in {profile.charset}"
+    hint = None
+    if profile.witnessed is None:
+        hint = "Import one file into a copied folder, and note product, version and day under [witnessed]."
+    return [
+        CheckItem("profile", True, detail, hint),
+        *(CheckItem("unconfirmed", True, words) for words in profile.unconfirmed),
+    ]
 
 
 def _output(name: str, data: bytes) -> Output:

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from comptoir.errors import ConfigError
 
-__all__ = ["Limits", "Witness", "WriterProfile", "load_profile", "shipped_profiles"]
+__all__ = ["Limits", "Witness", "WriterProfile", "load_as", "load_profile", "options_of", "shipped_profiles"]
 
 _T = TypeVar("_T", bound=BaseModel)
 #: What accounting programs on French desktops read; utf-8 for the FEC layout only.
@@ -89,34 +89,44 @@ class WriterProfile(_Closed):
 
     def parsed(self, model: type[_T]) -> _T:
         """The format's own options; ConfigError with profile and key when one is unknown or wrong."""
-        return _validated(model, self.options, f"{self.source}: options.")
+        return options_of(model, self.options, self.source)
 
 
-def shipped_profiles(package: str) -> list[str]:
-    """Names of the profiles that a connector package brings."""
-    folder = resources.files(package).joinpath("profiles")
-    return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
+def options_of(model: type[_T], options: dict[str, Any], source: str) -> _T:
+    """The options of a format; ConfigError with profile and key when one is unknown or wrong."""
+    return _validated(model, options, f"{source}: options.")
+
+
+def shipped_profiles(package: str, folder: str = "profiles") -> list[str]:
+    """Names of the profiles that a connector package brings in one of its folders."""
+    place = resources.files(package).joinpath(folder)
+    return sorted(item.name.removesuffix(".toml") for item in place.iterdir() if item.name.endswith(".toml"))
 
 
 def load_profile(package: str, name: str, base_dir: Path) -> WriterProfile:
     """The profile `name` of a package, or the merchant's own file when the name ends in `.toml` (relative to
     `base_dir`); ConfigError with file and key when it is missing or wrong."""
+    return load_as(WriterProfile, package, name, base_dir)
+
+
+def load_as(model: type[_T], package: str, name: str, base_dir: Path, folder: str = "profiles") -> _T:
+    """The same for a profile of another kind, shipped below `folder` of the package; the model has a `source`."""
     if name.endswith(".toml"):
         text, source = _own(base_dir / name, name), name
     else:
-        known = shipped_profiles(package)
+        known = shipped_profiles(package, folder)
         if name not in known:
             raise ConfigError(
                 f"there is no profile {name!r}; allowed: {', '.join(known)}, or a file of your own (NAME.toml)",
                 code="profile",
             )
-        text = resources.files(package).joinpath("profiles", f"{name}.toml").read_text(encoding="utf-8")
+        text = resources.files(package).joinpath(folder, f"{name}.toml").read_text(encoding="utf-8")
         source = f"profile {name}"
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source}: {error}", code="profile") from None
-    return _validated(WriterProfile, {**data, "source": source}, f"{source}: ")
+    return _validated(model, {**data, "source": source}, f"{source}: ")
 
 
 def _own(path: Path, name: str) -> str:

@@ -1,7 +1,7 @@
 """Import reports that the operator drops into `<folder>/ack/`, and other lists of that shape.
 
-`;`-separated text in the connection's charset, told apart by its header. The layout of an **import report** is ours,
-because no accounting program writes one that we know of:
+Text in the connection's charset with `;` (or tabs) between the columns, told apart by its header. The layout of an
+**import report** is ours, because no accounting program writes one that we know of:
 `Import - Fichier;Import - Document;Import - Résultat;Import - Motif`. `Import - Document` is the record as it is called
 in the file (piece, document number, customer code), `Import - Résultat` is IMPORTE or REFUSE. A connector may know
 further layouts (`Layout`).
@@ -111,7 +111,9 @@ def read_report(path: Path, *, charset: str, max_bytes: int, others: Sequence[La
 
 
 def _rows(text: str, charset: str, others: Sequence[Layout]) -> Iterator[Any]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=";")
+    first = text.split("\n", 1)[0]
+    sign = "\t" if "\t" in first and ";" not in first else ";"
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=sign)
     layouts = [*others, Layout(IMPORT_COLUMNS, _import_rows)]
     try:
         header = [h.strip() for h in next(reader, [])]
