@@ -14,6 +14,8 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 RUN := .venv/bin/python
+# Two processes share the tests, a file at a time, in the order of tests/conftest.py.
+BOTH := -n 2 --dist loadgroup --no-loadscope-reorder
 
 help: ## list the targets
 	@echo 'Comptoir. Start with: make setup && make demo'
@@ -32,10 +34,10 @@ demo-headless: setup ## the same day without a browser, to the end, and exit
 	@.venv/bin/comptoir demo --headless
 
 test: setup ## all tests but the slow ones and those against peers (under 10 minutes)
-	@$(RUN) -m pytest -m "not slow and not peer"
+	@$(RUN) -m pytest $(BOTH) -m "not slow and not peer"
 
 test-all: setup ## every test, the slow ones and those against peers too
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest $(BOTH)
 
 check: setup ## lint, format, strict types, architecture, ports, lock
 	@$(RUN) tools/check.py
