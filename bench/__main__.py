@@ -11,7 +11,7 @@ import sys
 from bench.measure import Differs, say
 
 #: In the order in which they run; each is a module with `run(options)`.
-BENCHES = ("mapping", "imports", "orders", "resync", "match", "landing", "stock", "books", "memory")
+BENCHES = ("mapping", "imports", "orders", "resync", "match", "landing", "stock", "books", "year", "memory")
 
 
 def main() -> int:
@@ -19,7 +19,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(BENCHES)}; all when none is named")
     parser.add_argument("--rounds", type=int, default=3, help="measured rounds of each contender (3)")
-    parser.add_argument("--orders", type=int, help="orders end to end (10,000; 40,000 with --large)")
+    parser.add_argument(
+        "--orders", type=int, help="orders end to end (10,000; 40,000 with --large); of the year (100,000)"
+    )
     parser.add_argument("--items", type=int, default=100_000, help="products of bench stock (100,000)")
     parser.add_argument("--large", action="store_true", help="40,000 orders, and memory at 100,000")
     parser.add_argument("--latency", type=float, default=0.0, help="milliseconds before each answer of the shop")
@@ -28,6 +30,7 @@ def main() -> int:
     unknown = sorted(set(options.names) - set(BENCHES))
     if unknown:
         parser.error(f"unknown bench {unknown[0]!r}; there are {', '.join(BENCHES)}")
+    options.asked_orders = options.orders
     options.orders = options.orders or (40_000 if options.large else 10_000)
     say(
         f"Comptoir's benches on Python {platform.python_version()}, {os.cpu_count()} cores; "
@@ -37,8 +40,8 @@ def main() -> int:
     for name in BENCHES:
         if options.names and name not in options.names:
             continue
-        if name == "memory" and not (options.large or options.names):
-            say("\n(memory is measured with --large only)")
+        if name in ("year", "memory") and not (options.large or options.names):
+            say(f"\n({name} is measured with --large only)")
             continue
         try:
             importlib.import_module(f"bench.{name}").run(options)
