@@ -132,7 +132,7 @@ class _InTime(Session):
     """A session that is told the simulated time before a statement that asks for it."""
 
     def __init__(self, session: Session, time: Time, skew: timedelta, connections: Connections) -> None:
-        super().__init__(session._connection, session._types)
+        super().__init__(session._connection, session._copying)
         self._time = time
         self._skew = skew
         self._told = connections.told

@@ -7,7 +7,7 @@ spans a remote call.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -18,20 +18,20 @@ from comptoir.errors import ComptoirError, DatabaseUnavailable, StorageFull
 from comptoir.store.copying import OPTIONS, Row, writer
 from comptoir.store.schema import plain_url, unavailable
 
-__all__ = ["Copies", "Database", "Row", "Session", "lock_key"]
+__all__ = ["Copies", "Copying", "Database", "Row", "Session", "lock_key"]
 
 #: Rows written as one text: it exists up to three times while it is sent.
 _COPIED_AT_ONCE = 200
-#: Types of a table's columns, by table and column.
-_Types = dict[str, dict[str, str]]
+#: How rows are copied, by table and columns: the statement, and what writes the rows.
+Copying = dict[tuple[str, str], tuple[bytes, Callable[[Sequence[Row]], str]]]
 
 
 class Session:
     """A connection with the few verbs that repositories use."""
 
-    def __init__(self, connection: psycopg.Connection[Row], types: _Types) -> None:
+    def __init__(self, connection: psycopg.Connection[Row], copying: Copying) -> None:
         self._connection = connection
-        self._types = types
+        self._copying = copying
 
     def execute(self, query: str, parameters: Sequence[Any] | dict[str, Any] | None = None) -> int:
         """Runs a statement; the number of rows it touched."""
@@ -57,13 +57,20 @@ class Session:
     def copy(self, table: str, columns: str, rows: Sequence[Row]) -> None:
         """Bulk insert by COPY; `table` and `columns` are ours, never input."""
         if rows:
-            self.send(_copy_of(table, columns), self.written(table, columns, rows))
+            statement, portions = self.written(table, columns, rows)
+            self.send(statement, portions)
 
-    def written(self, table: str, columns: str, rows: Sequence[Row]) -> Iterator[bytes]:
-        """The rows as COPY reads them, in portions that are made when their turn comes."""
-        write = writer(tuple(map(self._column_types(table).__getitem__, columns.split(", "))))
+    def written(self, table: str, columns: str, rows: Sequence[Row]) -> tuple[bytes, Iterator[bytes]]:
+        """The statement that copies the rows, and their text in portions that are made when their turn comes."""
+        found = self._copying.get((table, columns))
+        if found is None:
+            types = self._column_types(table)
+            write = writer(tuple(types[name] for name in columns.split(", ")))
+            statement = f"copy {table} ({columns}) from stdin {OPTIONS}".encode()
+            found = self._copying[table, columns] = statement, write
+        statement, write = found
         starts = range(0, len(rows), _COPIED_AT_ONCE)
-        return (write(rows[start : start + _COPIED_AT_ONCE]).encode() for start in starts)
+        return statement, (write(rows[start : start + _COPIED_AT_ONCE]).encode() for start in starts)
 
     def send(self, statement: bytes, portions: Iterable[bytes]) -> None:
         """Runs a COPY with what `written` made."""
@@ -72,16 +79,14 @@ class Session:
                 copy.write(portion)
 
     def _column_types(self, table: str) -> dict[str, str]:
-        """What the database says of a table's columns; asked once."""
-        found = self._types.get(table)
-        if found is None:
-            rows = self.rows(
+        """What the database says of a table's columns."""
+        return dict(
+            self.rows(
                 "select attname, format_type(atttypid, null) from pg_attribute "
                 "where attrelid = %s::regclass and attnum > 0 and not attisdropped",
                 (table,),
             )
-            found = self._types[table] = dict(rows)
-        return found
+        )
 
     def transaction(self) -> AbstractContextManager[psycopg.Transaction]:
         """A transaction (a savepoint inside another)."""
@@ -99,10 +104,6 @@ class Session:
         self.row("select pg_advisory_unlock(%s, %s)", lock_key(name))
 
 
-def _copy_of(table: str, columns: str) -> bytes:
-    return f"copy {table} ({columns}) from stdin {OPTIONS}".encode()
-
-
 class Copies(Session):
     """Stands where a repository expects a session: what it copies is written out now, and sent in a later transaction.
 
@@ -110,13 +111,14 @@ class Copies(Session):
     """
 
     def __init__(self, reader: Session) -> None:
-        super().__init__(reader._connection, reader._types)
+        super().__init__(reader._connection, reader._copying)
         self._held: dict[bytes, list[bytes]] = {}
 
     def copy(self, table: str, columns: str, rows: Sequence[Row]) -> None:
         """Writes the rows out and keeps the text."""
         if rows:
-            self._held.setdefault(_copy_of(table, columns), []).extend(self.written(table, columns, rows))
+            statement, portions = self.written(table, columns, rows)
+            self._held.setdefault(statement, []).extend(portions)
 
     def hand_over(self, session: Session) -> None:
         """Sends everything that was copied, a table after the other, and forgets it."""
@@ -147,19 +149,19 @@ class Database:
         self._durable = durable
         self._connection: psycopg.Connection[Row] | None = None
         self._reading: psycopg.Connection[Row] | None = None
-        self._types: _Types = {}
+        self._copying: Copying = {}
 
     def session(self) -> Session:
         """The open session. Raises DatabaseUnavailable."""
         if self._connection is None or self._connection.closed:
             self._connection = self._connect()
-        return Session(self._connection, self._types)
+        return Session(self._connection, self._copying)
 
     def reader(self) -> Session:
         """A second session for reads beside an open transaction; it sees what is committed."""
         if self._reading is None or self._reading.closed:
             self._reading = self._connect()
-        return Session(self._reading, self._types)
+        return Session(self._reading, self._copying)
 
     def _connect(self) -> psycopg.Connection[Row]:
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from comptoir.store.database import Database, Row
+from comptoir.store.database import Copying, Database, Row
 from comptoir.store.schema import plain_url
 
 __all__ = ["Connections", "SharedDatabase", "empty", "make_scratch", "rewind_cursors"]
@@ -30,8 +30,8 @@ class Connections:
         self.url = url
         self._lock_timeout = lock_timeout
         self._free: list[psycopg.Connection[Row]] = []
-        #: What columns have which types: the same for all.
-        self.types: dict[str, dict[str, str]] = {}
+        #: How rows are copied into which table: the same for all.
+        self.copying: Copying = {}
         #: What time each connection was told it is, by the connection's own number.
         self.told: dict[int, object] = {}
 
@@ -79,7 +79,7 @@ class SharedDatabase(Database):
     def __init__(self, url: str, connections: Connections) -> None:
         super().__init__(url)
         self._connections = connections
-        self._types = connections.types
+        self._copying = connections.copying
 
     def _connect(self) -> psycopg.Connection[Row]:
         return self._connections.take()
