@@ -81,7 +81,12 @@ def _every_copy_of_a_webhook_is_new(patch: MonkeyPatch, url: str) -> None:
 
 def _every_reading_is_a_change(patch: MonkeyPatch, url: str) -> None:
     numbers = itertools.count()
-    patch.setattr(land, "fingerprint", lambda payload, volatile, parent=None: next(numbers).to_bytes(16, "big"))
+    render = land.render_raw
+
+    def another(*given: Any) -> Any:
+        return render(*given)._replace(fingerprint=next(numbers).to_bytes(16, "big"))
+
+    patch.setattr(land, "render_raw", another)
 
 
 def _no_overlap(patch: MonkeyPatch, url: str) -> None:
