@@ -193,7 +193,7 @@ SABOTAGES = (
     Sabotage(
         "resume position and rows in one transaction",
         _position_before_the_rows,
-        8,
+        23,
         "order",
         chances=_KILLED,
         scene=_plain,
