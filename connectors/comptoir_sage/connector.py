@@ -1,25 +1,35 @@
-"""The Sage 100 connector: journal entries as #MECG, PNM or a text layout of the user's own."""
+"""The Sage 100 connector: journal entries as #MECG, PNM or a text layout of the user's own, orders as #CHEN or rows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from comptoir.sdk import ConnectorConfig, ConnectorContext, Manifest, load_manifest
+from comptoir.sdk.documents.connector import DocumentConnector, document_list
+from comptoir.sdk.documents.order import OrderFormat
+from comptoir.sdk.documents.profile import DocumentProfile
 from comptoir.sdk.journal.columns import ColumnsFormat
-from comptoir.sdk.journal.connector import JournalConnector
 from comptoir.sdk.journal.disk import Disk
 from comptoir.sdk.journal.formats import BookFormat
 from comptoir.sdk.journal.profile import WriterProfile
+from comptoir.sdk.journal.reports import Layout
+from comptoir_sage.chen import ChenFormat, gescom_header
 from comptoir_sage.config import SageConfig
 from comptoir_sage.mecg import MecgFormat, header_of
 from comptoir_sage.pnm import PnmFormat
+from comptoir_sage.rows import RowsFormat
 
 __all__ = ["SageConnector"]
 
 
-class SageConnector(JournalConnector):
-    """Journal entries for one folder of Sage 100 Comptabilité, or of a program that reads PNM."""
+class SageConnector(DocumentConnector):
+    """Journal entries for one folder of Sage 100 Comptabilité, or of a program that reads PNM; web orders for Sage 100
+    Gestion commerciale.
+
+    A list with the columns DO_NoWeb and DO_Piece (the names of Sage's own table; the captions of an exported list are
+    the user's) in `ack/` says which orders are in Sage, and under which number.
+    """
 
     manifest: ClassVar[Manifest] = load_manifest("comptoir_sage")
     config_model: ClassVar[type[ConnectorConfig]] = SageConfig
@@ -29,13 +39,36 @@ class SageConnector(JournalConnector):
         "pnm": PnmFormat,
         "columns": ColumnsFormat,
     }
+    order_formats: ClassVar[Mapping[str, type[OrderFormat[Any]]]] = {"chen": ChenFormat, "rows": RowsFormat}
+    order_profile: ClassVar[str] = "chen"
+    back_office: ClassVar[str] = "Sage"
+    lists: ClassVar[tuple[Layout, ...]] = (
+        document_list("DO_NoWeb", "DO_Piece"),
+        document_list("N° commande site marchand", "N° de pièce"),
+    )
 
     def __init__(self, config: SageConfig, ctx: ConnectorContext, *, disk: Disk | None = None) -> None:
         super().__init__(config, ctx, disk=disk)
         self._header_from = config.header_from
+        self._gescom_from = config.gescom_from
+        self._orders_in_rows = bool(config.order_profile)
 
     def header(self, profile: WriterProfile) -> tuple[str, ...]:
         """The `#FLG`, `#VER` and `#DEV` lines of the customer's own export; only Sage's own format begins with them."""
         if profile.format != "mecg" or self._header_from is None:
             return ()
         return header_of(self.sample(self._header_from), self._ctx.company, str(self._header_from))
+
+    def order_header(self, profile: DocumentProfile) -> Sequence[str]:
+        """The `#FLG` and `#VER` lines of an export of Gestion commerciale; only Sage's own format begins with them."""
+        if profile.format != "chen" or self._gescom_from is None:
+            return ()
+        return gescom_header(self.sample(self._gescom_from, "gescom_from"), str(self._gescom_from))
+
+    def takes_orders(self) -> bool:
+        """Orders were set up: their header file, or an order profile, is named."""
+        return self._gescom_from is not None or self._orders_in_rows
+
+    def takes_entries(self) -> bool:
+        """Not where only orders were set up: no file of Comptabilité is named, and orders are."""
+        return self._header_from is not None or not self.takes_orders() or self._config.profile != "mecg"

@@ -1,19 +1,25 @@
-"""A stand-in for Sage 100 Comptabilité, for tests, the demo and the simulation (see `comptoir.testing.books`).
+"""Stand-ins for Sage 100, for tests, the demo and the simulation: Comptabilité (`comptoir.testing.books`), and Gestion
+commerciale (`comptoir.testing.sales`), which reads #CHEN and the rows of gescom-interfaces §1.5.
 
-It reads Sage's own format, PNM and the layout of Sage's sample mapping by their descriptions (accounting-files §1 to
-§3, §11): it stops at the physical line in error, refuses a file whose piece does not balance, refuses an unknown header
-("Fichier inconnu") and a counterpart account in the record.
+Comptabilité reads Sage's own format, PNM and the layout of Sage's sample mapping by their descriptions
+(accounting-files §1 to §3, §11): it stops at the physical line in error, refuses a file whose piece does not balance,
+refuses an unknown header ("Fichier inconnu") and a counterpart account in the record.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 from comptoir.testing.books import AccountingProgram, BooksDesk, Posting, UnreadableFile, day_of
+from comptoir.testing.sales import SaleLine, SalesDesk, SalesDocument, SalesProgram
 
-__all__ = ["BooksDesk", "SageBooks"]
+__all__ = ["BooksDesk", "SageBooks", "SageGescom", "SalesDesk"]
+
+#: Fields of each record of Gestion commerciale.
+_RECORDS = {"#CHEN": 86, "#CHLI": 62, "#CHRE": 10}
 
 
 class SageBooks(AccountingProgram):
@@ -93,3 +99,115 @@ class SageBooks(AccountingProgram):
                 (cells[1], cells[2], cells[3]), cells[1], day_of(cells[2], "JJMMAA"), cells[3], cells[6], cells[4],
                 cells[5], "D" if cells[9] else "C", int(amount),
             )  # fmt: skip
+
+
+class SageGescom(SalesProgram):
+    """The orders of one folder of Gestion commerciale. `version`: the #VER numbers that it reads go up to this one;
+    `numbers`: False plays a Sage that refuses a document without number (unconfirmed)."""
+
+    list_captions = ("DO_NoWeb", "DO_Piece")
+
+    def __init__(self, *, version: int = 33, numbers: bool = True, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.version = version
+        self.numbers = numbers
+
+    def orders(self, name: str, data: bytes) -> Iterator[SalesDocument]:
+        """By the first line: Sage's own format, else rows."""
+        if data.startswith(b"#FLG"):
+            yield from self._own(name, data)
+        else:
+            yield from self._rows(name, data)
+
+    def _own(self, name: str, data: bytes) -> Iterator[SalesDocument]:
+        lines = self.lines_of(data, "cp850")
+        if lines[0] != "#FLG 000" or not re.fullmatch(r"#VER \d+", lines[1]) or int(lines[1][5:]) > self.version:
+            raise UnreadableFile(f"{name}: Fichier inconnu ligne : 2")
+        head: list[str] | None = None
+        rows: list[list[str]] = []
+        dues: list[list[str]] = []
+        at = 2
+        while True:
+            tag = lines[at] if at < len(lines) else ""
+            if tag in ("#CHEN", "#FIN") and head is not None:
+                yield self._document(name, at, head, rows, dues)
+                rows, dues = [], []
+            if tag == "#FIN":
+                return
+            size = _RECORDS.get(tag, 0)
+            record = lines[at + 1 : at + 1 + size]
+            if not size or len(record) < size or any(field.startswith("#") for field in record):
+                raise UnreadableFile(f"{name}: erreur ligne {at + 1}")
+            if tag == "#CHEN":
+                head = record
+            elif head is None or (tag == "#CHLI" and dues):
+                raise UnreadableFile(f"{name}: {tag} hors document, ligne {at + 1}")
+            else:
+                (rows if tag == "#CHLI" else dues).append(record)
+            at += 1 + size
+
+    def _document(
+        self, name: str, at: int, head: list[str], rows: list[list[str]], dues: list[list[str]]
+    ) -> SalesDocument:
+        if head[:3] != ["1", "2", "1"] or not re.fullmatch(r"[0-9A-Z]{0,13}", head[4]):
+            raise UnreadableFile(f"{name}: document avant ligne {at + 1}")
+        if not head[4] and not self.numbers:
+            raise UnreadableFile(f"{name}: numéro de pièce absent, avant ligne {at + 1}")
+        limits = {7: 17, 11: 17, 12: 35, 17: 17, 23: 25, 24: 25, 25: 25, 26: 25, 46: 17}
+        if any(len(head[n - 1]) > most for n, most in limits.items()) or not re.fullmatch("[0-9A-Z]+", head[10]):
+            raise UnreadableFile(f"{name}: champ trop long ou client incorrect avant ligne {at + 1}")
+        for row in rows:
+            if not row[1] or len(row[1]) > 18 or row[1] != row[1].upper() or len(row[2]) > 69 or row[41] != head[10]:
+                raise UnreadableFile(f"{name}: ligne d'article avant ligne {at + 1}")
+        if len({row[10] for row in rows}) > 1:
+            raise UnreadableFile(f"{name}: HT et TTC dans un document avant ligne {at + 1}")
+        return SalesDocument(
+            web=head[45],
+            piece=head[4],
+            customer=head[10],
+            day=day_of(head[5], "JJMMAA"),
+            gross=bool(rows) and rows[0][10] == "1",
+            lines=tuple(
+                SaleLine(row[1], row[2], _number(name, row[13]), _number(name, row[11]), _number(name, row[32]))
+                for row in rows
+            ),
+            deposit=sum((_number(name, due[3]) for due in dues if due[0] == "0"), Decimal(0)),
+        )
+
+    def _rows(self, name: str, data: bytes) -> Iterator[SalesDocument]:
+        lines = [line.split(";") for line in self.lines_of(data, "cp1252")]
+        head, *rows = lines
+        if len(head) != 26 or head[2] != "NumWeb" or any(len(row) != 26 for row in rows):
+            raise UnreadableFile(f"{name}: 26 colonnes attendues")
+        groups: list[list[dict[str, str]]] = []
+        for row in rows:
+            cells = dict(zip(head, row, strict=True))
+            if not groups or groups[-1][0]["NumWeb"] != cells["NumWeb"]:
+                groups.append([])
+            groups[-1].append(cells)
+        for group in groups:
+            first = group[0]
+            yield SalesDocument(
+                web=first["NumWeb"],
+                piece="",
+                customer=first["CodeClient"],
+                day=day_of(first["DateDoc"].replace("/", ""), "JJMMAAAA"),
+                gross=bool(first["PUTTC"]),
+                lines=tuple(
+                    SaleLine(
+                        row["RefArticle"],
+                        row["Designation"],
+                        _number(name, row["Quantite"]),
+                        _number(name, row["PUTTC"] or row["PUHT"]),
+                        _number(name, row["TauxTVA"]),
+                    )
+                    for row in group
+                ),
+                deposit=_number(name, first["Acompte"] or "0"),
+            )
+
+
+def _number(name: str, text: str) -> Decimal:
+    if not re.fullmatch(r"-?\d+(,\d+)?", text):
+        raise UnreadableFile(f"{name}: {text!r} n'est pas un nombre")
+    return Decimal(text.replace(",", "."))

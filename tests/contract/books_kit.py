@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any, ClassVar
 
 from comptoir.sdk import Company, Connector, ConnectorConfig, EntityName
 from comptoir.testing import FileKit, NewRecord
 from comptoir.testing.books import AccountingProgram, BooksDesk, Posting
+from comptoir.testing.sales import SalesDesk, SalesProgram
 from comptoir_cegid.connector import CegidConnector
 from comptoir_cegid.sandbox import CegidBooks
 from comptoir_ciel.connector import CielConnector
@@ -19,15 +20,19 @@ from comptoir_ciel.sandbox import CielBooks
 from comptoir_fec.connector import FecConnector
 from comptoir_fec.sandbox import FecBooks
 from comptoir_sage.connector import SageConnector
-from comptoir_sage.sandbox import SageBooks
+from comptoir_sage.sandbox import SageBooks, SageGescom
 
 from tests.support.accounting import SAGE_EXPORT
+from tests.support.orders import GESCOM_EXPORT
 
 _CAPITALS = {
-    "K38": "labels of entries are unaccented capitals by the format's own rule (accounting-files §0); lost accents and "
-    "replaced characters stand on the delivery, the change to capitals does not",
+    "K38 journal_entry": "labels of entries are unaccented capitals by the format's own rule (accounting-files §0); "
+    "lost accents and replaced characters stand on the delivery, the change to capitals does not"
 }
 _NAMES = {"journal", "account", "piece", "entry_label", "text", "amount", "currency"}
+_ORDER_NAMES = {
+    "document_number", "customer_code", "item_code", "item_label", "text", "amount", "quantity", "currency",
+}  # fmt: skip
 
 
 class BooksKit(FileKit):
@@ -83,9 +88,12 @@ class BooksKit(FileKit):
                 )
         return found
 
-    def _written(self) -> list[Path]:
-        folders = [self.share / "compta", self.share / "imported", self.share / "ack" / "done"]
-        return [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir()) if path.is_file()]
+    def _written(self, folder: str = "compta") -> list[Path]:
+        """The files that were handed over in a folder, taken or not; those of orders are told by their names."""
+        folders = [self.share / folder, self.share / "imported", self.share / "ack" / "done"]
+        found = [path for place in folders if place.is_dir() for path in sorted(place.iterdir()) if path.is_file()]
+        orders = folder == "gescom"
+        return [path for path in found if path.suffix != ".csv" and path.name.startswith("COMMANDES") == orders]
 
     def _postings(self, path: Path) -> list[Posting]:
         return list(type(self).program().postings(path.name, path.read_bytes()))
@@ -98,10 +106,72 @@ class BooksKit(FileKit):
         self.desk.step()
 
 
-class SageKit(BooksKit):
+class BackOfficeKit(BooksKit):
+    """A program that also takes web orders."""
+
+    sales: ClassVar[Callable[[], SalesProgram]]
+    order_profile: ClassVar[str] = ""
+
+    def start(self) -> None:
+        super().start()
+        (self.folder / "gescom.txt").write_bytes(GESCOM_EXPORT)
+        self.orders = SalesDesk(self.share, type(self).sales())
+
+    def config(self) -> ConnectorConfig:
+        settings: dict[str, Any] = {"order_profile": type(self).order_profile}
+        if self.connector is SageConnector:
+            settings["gescom_from"] = self.folder / "gescom.txt"
+        return super().config().model_copy(update=settings)
+
+    def record(self, entity: EntityName, n: int, over: Mapping[str, Any]) -> NewRecord | None:
+        if entity is EntityName.JOURNAL_ENTRY:
+            return super().record(entity, n, over)
+        return _order(n, over) if set(over) <= _ORDER_NAMES else None
+
+    def refused(self, entity: EntityName) -> NewRecord:
+        """The back office refuses later, so only the connector can refuse at once: an order without lines."""
+        if entity is EntityName.JOURNAL_ENTRY:
+            return super().refused(entity)
+        return NewRecord("SANSLIGNE", {**_order(99, {}).payload, "number": "SANSLIGNE", "lines": [], "total": "0,00"})
+
+    def stored(self, entity: EntityName, natural_key: str) -> Sequence[Mapping[str, Any]]:
+        if entity is EntityName.JOURNAL_ENTRY:
+            return super().stored(entity, natural_key)
+        return [
+            {
+                "id": natural_key,
+                "document_number": document.web,
+                "customer_code": document.customer,
+                "item_code": document.lines[0].item,
+                "item_label": document.lines[0].label,
+                "text": document.lines[0].label,
+                "amount": document.lines[0].price,
+                "quantity": document.lines[0].quantity,
+            }
+            for path in self._written("gescom")
+            for document in type(self).sales().orders(path.name, path.read_bytes())
+            if document.web == natural_key
+        ]
+
+    def answer(self, entity: EntityName, natural_key: str, reason: str | None) -> None:
+        if entity is EntityName.JOURNAL_ENTRY:
+            super().answer(entity, natural_key, reason)
+        elif reason is not None:
+            self.orders.program.refuse[natural_key] = reason
+            self.orders.step()
+
+
+class SageKit(BackOfficeKit):
     connector: ClassVar[type[Connector]] = SageConnector
     program = functools.partial(SageBooks, whole_file=False)
+    sales = SageGescom
     exempt = _CAPITALS
+
+
+class SageRowsKit(SageKit):
+    """The same with orders in rows for a user-defined format."""
+
+    order_profile = "rows"
 
 
 class CielKit(BooksKit):
@@ -119,6 +189,47 @@ class CegidKit(BooksKit):
 class FecKit(BooksKit):
     connector: ClassVar[type[Connector]] = FecConnector
     program = FecBooks
+
+
+def _comma(value: Decimal) -> str:
+    return format(value, "f").replace(".", ",")
+
+
+def _order(n: int, over: Mapping[str, Any]) -> NewRecord:
+    quantity, net = Decimal(over.get("quantity", 1)), Decimal(over.get("amount", "12.50"))
+    tax = (net / 5).quantize(Decimal("0.01"), rounding=ROUND_HALF_UP)
+    number = over.get("document_number", f"CMD-{n}")
+    line = {
+        "sku": over.get("item_code", "BOCAL"),
+        "name": over.get("item_label", over.get("text", "Bocal")),
+        "quantity": _comma(quantity),
+        "net": _comma(net),
+        "tax": _comma(tax),
+        "taxes": [
+            {"rate": "20", "base": _comma(net), "amount": _comma(tax), "scheme": "domestic", "collected_by": "seller"}
+        ],
+    }
+    address = {"name": "Zoé Lefèvre", "lines": ["12 rue des Lilas"], "postcode": "75011", "city": "Paris"}
+    payload = {
+        "number": number,
+        "order_number": str(n),
+        "channel": "web",
+        "ordered_on": "15/09/2026",
+        "currency": over.get("currency", "EUR"),
+        "customer_code": over.get("customer_code", f"W{n:05d}"),
+        "vat_id": None,
+        "email": "zoe@example.test",
+        "phone": None,
+        "billing": {**address, "country": "FR"},
+        "shipping": None,
+        "payments": [{"method": "card", "source_method": "stripe", "amount": _comma(net + tax)}],
+        "note": None,
+        "lines": [line],
+        "charges": [],
+        "total": _comma(net + tax),
+        "tax": _comma(tax),
+    }
+    return NewRecord(str(number), payload)
 
 
 def _day(n: int) -> str:

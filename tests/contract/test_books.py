@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from comptoir.testing import connector_suite
 
-from tests.contract.books_kit import CegidKit, CielKit, FecKit, SageKit
+from tests.contract.books_kit import CegidKit, CielKit, FecKit, SageKit, SageRowsKit
 
 TestSage = connector_suite(SageKit)
+TestSageRows = connector_suite(SageRowsKit)
 TestCiel = connector_suite(CielKit)
 TestCegid = connector_suite(CegidKit)
 TestFec = connector_suite(FecKit)

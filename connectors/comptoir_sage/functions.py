@@ -1,0 +1,25 @@
+"""Pure functions for the mappings of Sage 100, and the codes that its files use (`comptoir.sdk.documents.codes`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from comptoir.sdk.documents import codes
+
+__all__ = ["FUNCTIONS", "customer_code", "document_number"]
+
+_CUSTOMER, _NUMBER = 17, 17
+
+
+def customer_code(prefix: str | None, channel: str, customer_id: str | None, email: str | None, order_id: str) -> str:
+    """Sage's code of the buyer of an order: at most 17 capitals and digits (`CT_Num`)."""
+    return codes.customer_code(prefix, channel, customer_id, email, order_id, _CUSTOMER)
+
+
+def document_number(prefix: str | None, channel: str, number: str) -> str:
+    """The number that Sage keeps as the web shop's (`DO_NoWeb`): prefix and shop number, at most 17 characters."""
+    return codes.document_number(prefix, channel, number, _NUMBER, "ascii")
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {"customer_code": customer_code, "document_number": document_number}

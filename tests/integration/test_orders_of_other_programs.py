@@ -1,0 +1,88 @@
+"""Web orders in Sage's back office: routed, imported, acknowledged; sold once, booked by nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import pytest
+
+from comptoir.errors import ConfigError
+from comptoir.model.refs import RunState
+from comptoir.testing.sales import SalesProgram
+from comptoir_sage.sandbox import SageGescom, SalesDesk
+
+from tests.support.merchant import CONFIG, Merchant, request_json, simple_order
+from tests.support.orders import GESCOM_EXPORT
+
+SETTINGS = 'customers = "default"\ndefault_customer = "WEBDIVERS"\n'
+#: Connection, what its program is.
+CONNECTIONS: dict[str, tuple[str, Callable[..., SalesProgram]]] = {
+    "chen": ('connector = "sage"\ngescom_from = "gescom.txt"\n', SageGescom),
+    "rows": ('connector = "sage"\norder_profile = "rows"\nprices = "gross"\n', SageGescom),
+}
+
+
+def merchant_of(make_merchant: Callable[..., Merchant], name: str) -> Merchant:
+    settings = CONNECTIONS[name][0] + SETTINGS
+    config = CONFIG.partition("[routes.customers]")[0]
+    config = config.replace("gesco", "sage").replace('connector = "ebp"\n', settings)
+    made = make_merchant(config)
+    (made.folder / "gescom.txt").write_bytes(GESCOM_EXPORT)
+    return made
+
+
+@pytest.mark.parametrize("name", CONNECTIONS)
+def test_orders_reach_the_back_office_once_and_its_word_comes_back(
+    make_merchant: Callable[..., Merchant], name: str
+) -> None:
+    merchant = merchant_of(make_merchant, name)
+    shop = merchant.shop()
+    shop.seed_orders(40)
+    made = request_json(shop, "POST", "/orders", simple_order())
+    report = merchant.run()
+    assert report.state is RunState.SUCCESS, merchant.rows("select message from quarantine")
+    delivered = report.main.delivered
+    assert delivered > 25
+    assert merchant.rows("select distinct state, outcome from delivery") == [("confirmed", "unknown")]
+
+    program = CONNECTIONS[name][1]()
+    desk = SalesDesk(merchant.exchange, program)
+    assert desk.step() and desk.unreadable == []
+    assert len(program.documents) == delivered == len({document.web for document in program.documents})
+    totals: dict[str, Decimal] = dict(merchant.rows("select number, total from sales_order"))
+    assert {d.web: d.total for d in program.documents} == {d.web: totals[d.web] for d in program.documents}
+    (mine,) = [document for document in program.documents if document.web == str(made["number"])]
+    assert mine.total == Decimal(made["total"]) and mine.deposit == Decimal(made["total"])
+    assert program.reserved["MUG-001"] >= 2
+
+    assert merchant.run().acknowledged == delivered
+    assert merchant.rows("select distinct state, outcome from delivery") == [("confirmed", "accepted")]
+    again = merchant.run(full=True)
+    assert again.main.delivered == 0 and desk.waiting() == []
+
+
+def test_a_refused_order_waits_for_a_person_and_the_others_are_accepted(make_merchant: Callable[..., Merchant]) -> None:
+    merchant = merchant_of(make_merchant, "chen")
+    shop = merchant.shop()
+    good, bad = (request_json(shop, "POST", "/orders", simple_order()) for _ in range(2))
+    merchant.run()
+    program = SageGescom(refuse={str(bad["number"]): "article MUG-001 en sommeil"})
+    SalesDesk(merchant.exchange, program).step()
+    merchant.run()
+    assert [document.web for document in program.documents] == [str(good["number"])]
+    (message,) = merchant.rows("select message from quarantine where state = 'open'")[0]
+    assert "article MUG-001 en sommeil" in message
+
+
+def test_sales_that_the_back_office_books_are_booked_by_nobody_else(make_merchant: Callable[..., Merchant]) -> None:
+    merchant = merchant_of(make_merchant, "chen")
+    merchant.shop()
+    merchant.edit_config('invoicing = "sage"', 'invoicing = "self"')
+    with pytest.raises(ConfigError, match="sage books every order it is given"):
+        merchant.run()
+    merchant.edit_config('invoicing = "self"', 'invoicing = "sage"')
+    text = '\n[routes.books]\nentity = "journal_entry"\nfrom = "hub"\nto = ["sage"]\n'
+    merchant.config.write_text(merchant.config.read_text(encoding="utf-8") + text, encoding="utf-8")
+    with pytest.raises(ConfigError, match="entries of the hub would book each of them twice"):
+        merchant.run()
