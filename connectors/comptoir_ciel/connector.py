@@ -1,24 +1,39 @@
-"""The Ciel / Sage 50 connector: journal entries as XIMPORT.TXT or RIMPORT.TXT."""
+"""The Ciel / Sage 50 connector: journal entries as XIMPORT.TXT or RIMPORT.TXT, web orders as rows E and L."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from comptoir.sdk import ConnectorConfig, Manifest, load_manifest
-from comptoir.sdk.journal.connector import JournalConnector
+from comptoir.sdk.documents.connector import DocumentConnector, document_list
+from comptoir.sdk.documents.order import OrderFormat
 from comptoir.sdk.journal.formats import BookFormat
+from comptoir.sdk.journal.reports import Layout
 from comptoir_ciel.config import CielConfig
+from comptoir_ciel.documents import DocumentsFormat
 from comptoir_ciel.rimport import RimportFormat
 from comptoir_ciel.ximport import XimportFormat
 
 __all__ = ["CielConnector"]
 
 
-class CielConnector(JournalConnector):
-    """Journal entries for one folder of Ciel Compta or Sage 50; a file renamed to `.BAK` was imported."""
+class CielConnector(DocumentConnector):
+    """Journal entries for one folder of Ciel Compta or Sage 50, web orders for Ciel Gestion commerciale or Sage 50; a
+    file renamed to `.BAK` was imported.
+
+    A list of documents with the columns "Ref. commande" (or "Référence pièce") and "N° pièce" in `ack/` says which
+    orders are in the program, and under which number.
+    """
 
     manifest: ClassVar[Manifest] = load_manifest("comptoir_ciel")
     config_model: ClassVar[type[ConnectorConfig]] = CielConfig
     package: ClassVar[str] = "comptoir_ciel"
     formats: ClassVar[Mapping[str, type[BookFormat]]] = {"ximport": XimportFormat, "rimport": RimportFormat}
+    order_formats: ClassVar[Mapping[str, type[OrderFormat[Any]]]] = {"documents": DocumentsFormat}
+    order_profile: ClassVar[str] = "documents"
+    back_office: ClassVar[str] = "Ciel"
+    lists: ClassVar[tuple[Layout, ...]] = (
+        document_list("Ref. commande", "N° pièce"),
+        document_list("Référence pièce", "N° pièce"),
+    )

@@ -1,16 +1,20 @@
-"""A stand-in for Ciel Compta / Sage 50, for tests, the demo and the simulation (see `comptoir.testing.books`).
+"""Stand-ins for Ciel and Sage 50, for tests, the demo and the simulation: the books (`comptoir.testing.books`), and the
+commercial management (`comptoir.testing.sales`), which reads the rows E and L of gescom-interfaces §3.1.
 
-It reads XIMPORT and RIMPORT by their descriptions (accounting-files §4, §5 and §11): a bad movement is listed and left
-out, the others become drafts, and a file is renamed to `.BAK` when it was imported.
+The books read XIMPORT and RIMPORT by their descriptions (accounting-files §4, §5 and §11): a bad movement is listed and
+left out, the others become drafts, and a file is renamed to `.BAK` when it was imported.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from decimal import Decimal
 
 from comptoir.testing.books import AccountingProgram, BooksDesk, Posting, UnreadableFile, day_of
+from comptoir.testing.sales import SaleLine, SalesDesk, SalesDocument, SalesProgram
 
-__all__ = ["BooksDesk", "CielBooks"]
+__all__ = ["BooksDesk", "CielBooks", "CielGescom", "SalesDesk"]
 
 
 class CielBooks(AccountingProgram):
@@ -52,3 +56,64 @@ class CielBooks(AccountingProgram):
                 (cells[0], cells[1], cells[2]), cells[1], day_of(cells[2], "JJ/MM/AAAA"), cells[9], cells[8], cells[3],
                 "", "D" if cells[6] == "D" else "C", int(amount),
             )  # fmt: skip
+
+
+class CielGescom(SalesProgram):
+    """The orders of one folder of Ciel Gestion commerciale or Sage 50; it reads columns by their captions."""
+
+    list_captions = ("Ref. commande", "N° pièce")
+    list_separator = "\t"
+
+    def orders(self, name: str, data: bytes) -> Iterator[SalesDocument]:
+        """A row E begins a document, and rows L belong to it."""
+        head, *rows = [line.split("\t") for line in self.lines_of(data, "cp1252")]
+        if len(head) != 80 or head[0] != "Type de Ligne" or head[79] != "N° ligne":
+            raise UnreadableFile(f"{name}: 80 colonnes attendues")
+        documents: list[list[dict[str, str]]] = []
+        for number, row in enumerate(rows, 2):
+            cells = dict(zip(head, row, strict=False))
+            document, item = any(row[1:48]), any(row[48:80])
+            wanted = {"E": (True, False), "L": (False, True)}.get(row[0])
+            if len(row) != 80 or wanted != (document, item) or (row[0] == "L" and not documents):
+                raise UnreadableFile(f"{name}: ligne {number}")
+            if row[0] == "E":
+                documents.append([])
+            documents[-1].append(cells)
+        for first, *lines in documents:
+            yield self._document(name, first, lines)
+
+    def _document(self, name: str, head: dict[str, str], lines: list[dict[str, str]]) -> SalesDocument:
+        if head["Type de pièce"] != "Bon de commande" or not re.fullmatch(r"\d\d/\d\d/\d{4}", head["Date pièce"]):
+            raise UnreadableFile(f"{name}: type ou date de la pièce {head['Référence pièce']}")
+        limits = {"Code client": 13, "Nom client": 50, "Adresse 1": 35, "Code postal": 10, "Ville": 35, "Code pays": 3}
+        long = [caption for caption, most in limits.items() if len(head[caption]) > most]
+        long += [c for row in lines for c, most in (("Code article", 15), ("Description", 35)) if len(row[c]) > most]
+        if long:
+            raise UnreadableFile(f"{name}: {long[0]} trop long dans {head['Référence pièce']}")
+        gross = bool(head["Facturation TTC"])
+        return SalesDocument(
+            web=head["Référence pièce"],
+            piece=head["N° pièce"],
+            customer=head["Code client"],
+            day=day_of(head["Date pièce"].replace("/", ""), "JJMMAAAA"),
+            gross=gross,
+            lines=tuple(
+                SaleLine(
+                    row["Code article"],
+                    row["Description"],
+                    _number(name, row["Quantité"]),
+                    _number(name, row["PU TTC" if gross else "PU HT"]),
+                    _number(name, row["Taux TVA"]),
+                )
+                for row in lines
+            ),
+            freight=_number(name, head["Port Soumis TVA"] or head["Port Sans TVA"] or "0"),
+            freight_rate=_number(name, head["Taux TVA Port Soumis"] or "0"),
+            announced=_number(name, head["Mt total TTC"]),
+        )
+
+
+def _number(name: str, text: str) -> Decimal:
+    if not re.fullmatch(r"-?\d+(,\d+)?", text):
+        raise UnreadableFile(f"{name}: {text!r} n'est pas un nombre")
+    return Decimal(text.replace(",", "."))

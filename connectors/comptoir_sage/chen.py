@@ -108,6 +108,10 @@ class SageOrders(OrderFormat[SageConfig]):
         document.remarks.add("reference", "longer than 17 characters: the document's number stands there")
         return document.number
 
+    def paid(self, document: SalesDocument) -> Decimal:
+        """The deposit: what was paid, where the connection sends it."""
+        return document.paid if self.settings.deposits else Decimal(0)
+
     def category(self, document: SalesDocument) -> int:
         """The accounting category of the document's scheme."""
         return self.settings.accounting_categories[document.scheme or "domestic"]
@@ -199,8 +203,8 @@ class ChenFormat(SageOrders):
         mode = document.mode or "1"
         day = f"{document.day:%d%m%y}"
         common = {2: day, 5: _NONE, 6: mode, 7: "0", 10: _RATE}
-        if document.paid > 0:
-            return {**common, 1: "0", 3: f"ACOMPTE {document.number}", 4: comma(document.paid, 2)}
+        if self.paid(document) > 0:
+            return {**common, 1: "0", 3: f"ACOMPTE {document.number}", 4: comma(self.paid(document), 2)}
         return {**common, 1: "2", 4: _NONE}
 
 

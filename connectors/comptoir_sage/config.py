@@ -44,6 +44,7 @@ class SageConfig(JournalConfig, SalesSettings):
     price_category: int = Field(default=1, ge=1, le=32)
     shipping_mode: int = Field(default=1, ge=1, le=50, description="Sage's mode d'expédition")
     order_status: Literal[0, 1, 2] = Field(default=0, description="0 entered, 1 confirmed, 2 accepted")
+    deposits: bool = Field(default=True, description="What was paid stands on the document as a deposit")
     tax_codes: dict[str, TaxCode] = Field(default_factory=dict)
     accounting_categories: dict[Word, int] = Field(default_factory=lambda: {"domestic": 1})
 

@@ -14,7 +14,6 @@ from comptoir.sdk.documents.build import Row
 from comptoir.sdk.documents.order import SalesDocument
 from comptoir.sdk.documents.profile import DocumentProfile
 from comptoir.sdk.documents.text import comma
-from comptoir.sdk.journal.text import cents
 from comptoir_sage.chen import SageOrders, signed
 from comptoir_sage.config import SageConfig
 
@@ -76,7 +75,7 @@ class RowsFormat(SageOrders):
             "TauxTVA": comma(row.rate, 2),
             "CodeTaxe": self.tax(document, row),
             "DateLivraison": f"{document.delivery:%d/%m/%Y}",
-            "Acompte": comma(cents(document.paid), 2) if document.paid else "",
+            "Acompte": comma(self.paid(document), 2) if self.paid(document) else "",
             "ModeReglement": document.mode,
         }
         return [cells.get(column, "") for column in COLUMNS]

@@ -16,7 +16,7 @@ from comptoir.testing.sales import SalesDesk, SalesProgram
 from comptoir_cegid.connector import CegidConnector
 from comptoir_cegid.sandbox import CegidBooks
 from comptoir_ciel.connector import CielConnector
-from comptoir_ciel.sandbox import CielBooks
+from comptoir_ciel.sandbox import CielBooks, CielGescom
 from comptoir_fec.connector import FecConnector
 from comptoir_fec.sandbox import FecBooks
 from comptoir_sage.connector import SageConnector
@@ -174,9 +174,10 @@ class SageRowsKit(SageKit):
     order_profile = "rows"
 
 
-class CielKit(BooksKit):
+class CielKit(BackOfficeKit):
     connector: ClassVar[type[Connector]] = CielConnector
     program = CielBooks
+    sales = CielGescom
     exempt = _CAPITALS
 
 

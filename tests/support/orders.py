@@ -33,6 +33,7 @@ from comptoir.sdk import (
 from comptoir.sdk.documents.connector import DocumentConnector
 from comptoir.sdk.journal.disk import Disk
 from comptoir.testing.fakes import FakeClock
+from comptoir_ciel.connector import CielConnector
 from comptoir_sage.connector import SageConnector
 
 __all__ = ["DATA", "GESCOM_EXPORT", "BackOffice"]
@@ -40,7 +41,7 @@ __all__ = ["DATA", "GESCOM_EXPORT", "BackOffice"]
 DATA = Path(__file__).parents[1] / "data" / "orders"
 #: The beginning of an export of Sage 100 Gestion commerciale.
 GESCOM_EXPORT = b"#FLG 000\r\n#VER 33\r\n#CDEP\r\nDEPOT PRINCIPAL\r\n#FIN\r\n"
-CONNECTORS: dict[str, type[DocumentConnector]] = {"sage": SageConnector}
+CONNECTORS: dict[str, type[DocumentConnector]] = {"ciel": CielConnector, "sage": SageConnector}
 #: Recorded orders of WooCommerce's golden records that become golden records here.
 RECORDED = (
     "11.0.1-order-b2b-company-create",
@@ -58,10 +59,10 @@ class BackOffice:
         self.base = base
         self.key = key
         self.folder = base / "office"
-        usual: dict[str, Any] = {"folder": Path("office"), "depot": "DEPOT PRINCIPAL"}
+        usual: dict[str, Any] = {"folder": Path("office")}
         if key == "sage":
             (base / "gescom.txt").write_bytes(GESCOM_EXPORT)
-            usual["gescom_from"] = Path("gescom.txt")
+            usual |= {"gescom_from": Path("gescom.txt"), "depot": "DEPOT PRINCIPAL"}
         self.config = CONNECTORS[key].config_model.model_validate({**usual, **settings})
         self._mapping = load_mapping(key, "order", "out", [mappings_dir()])
         self._batches = 0

@@ -100,6 +100,14 @@ def test_what_sage_reads_is_what_was_ordered(tmp_path: Path, profile: str) -> No
     assert document.deposit == D("126.00")
 
 
+def test_deposits_are_left_out_where_the_settings_say_so(tmp_path: Path) -> None:
+    for profile in PROFILES:
+        (tmp_path / profile).mkdir()
+        office = BackOffice(tmp_path / profile, order_profile=profile, deposits=False)
+        office.push(mug_order())
+        assert held(office)[0].deposit == 0
+
+
 # -- totals -------------------------------------------------------------------------------------------------------
 
 
@@ -216,7 +224,7 @@ def test_a_scheme_needs_its_accounting_category_and_a_rate_its_code(tmp_path: Pa
         (tmp_path / name).mkdir()
     (bare,) = BackOffice(tmp_path / "a").push(german)
     assert "VAT scheme oss" in (bare.reason or "") and "accounting_categories.oss" in (bare.hint or "")
-    half = {"accounting_categories": {"domestic": 1, "oss": 4}, "tax_codes": {"20": "C20"}}
+    half: dict[str, Any] = {"accounting_categories": {"domestic": 1, "oss": 4}, "tax_codes": {"20": "C20"}}
     (half_set,) = BackOffice(tmp_path / "b", **half).push(german)
     assert 'Add "oss/19"' in (half_set.hint or "")
     office = BackOffice(tmp_path / "c", **{**half, "tax_codes": {"20": "C20", "oss/19": "C19DE"}})

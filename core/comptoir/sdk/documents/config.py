@@ -43,7 +43,6 @@ class SalesSettings(ConnectorConfig):
     prices: Literal["net", "gross"] = "net"
     depot: str = Field(default="", max_length=35)
     delivery_days: int = Field(default=0, ge=0, le=365, description="Planned delivery, days after the order")
-    deposits: bool = Field(default=True, description="What was paid stands on the document")
     payment_modes: dict[str, str] = Field(default_factory=dict, description="Shop's method or neutral word -> code")
 
     def check_sources(self, sources: Sequence[str]) -> None:

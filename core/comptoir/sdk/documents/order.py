@@ -133,7 +133,7 @@ class OrderBuilder(Builder):
             freight=freight,
             freight_rate=rate,
             total=total,
-            paid=cents(paid) if self.settings.deposits else Decimal(0),
+            paid=cents(paid),
             mode=self.payment_mode(),
             scheme=self.scheme(),
             vat_id=self.text(payload.get("vat_id"), "vat_id", 25),
