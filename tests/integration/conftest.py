@@ -11,6 +11,7 @@ import pytest
 
 from comptoir.store import embedded, schema
 from comptoir.store.embedded import EmbeddedServer
+from comptoir.store.reset import make_scratch
 
 from tests.support.merchant import CONFIG, Merchant
 
@@ -24,6 +25,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
     with EmbeddedServer.acquire(home) as held:
         held.ensure_database("template_comptoir")
         schema.upgrade(held.url("template_comptoir"))
+        # Clients are killed here, never the machine: nothing has to reach the disk.
+        make_scratch(held.url("postgres"))
         yield held
     embedded.remove(home)
 
