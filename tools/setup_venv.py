@@ -168,6 +168,7 @@ def main() -> None:
     _install_project()
     STAMP.write_text(json.dumps(wanted), encoding="utf-8")
     print(f"Ready after {time.monotonic() - started:.0f} s.", flush=True)
+    print("`. .venv/bin/activate` puts the command `comptoir` on this terminal's path.", flush=True)
 
 
 if __name__ == "__main__":

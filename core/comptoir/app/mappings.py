@@ -41,11 +41,13 @@ def folders(config: Path) -> list[Path]:
     return [*merchant, mappings_dir(), *own]
 
 
-def check_all(config: Path) -> list[dict[str, Any]]:
-    """Every mapping with its hash, or its faults with file and line."""
+def check_all(config: Path, only: str | None = None) -> list[dict[str, Any]]:
+    """Every mapping (or those of one name or platform) with its hash, or its faults with file and line."""
     found = []
     for platform, entity, direction in _names(folders(config)):
         name = f"{platform}.{entity}.{direction}"
+        if only not in (None, name, platform):
+            continue
         try:
             mapping = load_mapping(platform, entity, direction, folders(config))
             found.append({"mapping": name, "hash": mapping.hash, "error": None})
@@ -225,39 +227,48 @@ def unmapped(config: Path) -> list[dict[str, Any]]:
         ]
 
 
-def test_golden(config: Path, only: str | None) -> list[dict[str, Any]]:
-    """Runs golden records: `<platform>/golden/<entity>.<direction>/<case>.in.json` against `.out.json`."""
+def test_golden(config: Path, only: str | None, *, write: bool = False) -> list[dict[str, Any]]:
+    """Runs golden records: `<platform>/golden/<entity>.<direction>/<case>.in.json` against `.out.json`.
+
+    `only` is a mapping's name or a platform. With `write`, an `.out.json` that is missing is made of what the mapping
+    gives, for a person to read; one that exists is never touched.
+    """
     found = []
     for place in folders(config):
         for given in sorted(place.glob("*/golden/*.*/*.in.json")):
             platform, rule = given.parents[2].name, given.parent.name
             name = f"{platform}.{rule}"
-            if only not in (None, name):
+            if only not in (None, name, platform):
                 continue
             case = given.name.removesuffix(".in.json")
             expected = given.with_name(f"{case}.out.json")
-            found.append({"mapping": name, "case": case, "difference": _compare(config, name, given, expected)})
+            found.append({"mapping": name, "case": case, "difference": _compare(config, name, given, expected, write)})
     return found
 
 
-def _compare(config: Path, name: str, given: Path, expected: Path) -> str | None:
-    if not expected.is_file():
-        return f"{expected.name} is missing"
+def _compare(config: Path, name: str, given: Path, expected: Path, write: bool) -> str | None:
+    missing = not expected.is_file()
+    if missing and not write:
+        return f"{expected.name} is missing: comptoir map test {name} --write"
     data = orjson.loads(given.read_bytes())
     parent = None
     if isinstance(data, dict) and "payload" in data and set(data) <= {"payload", "parent", "context"}:
         parent, extra, data = data.get("parent"), data.get("context", {}), data["payload"]
     else:
         extra = {}
-    wanted = orjson.loads(expected.read_bytes())
     try:
         mapping = _load(config, name)
         result = run_mapping(mapping, data, {**CONTEXT, **_defaults(config, name), **extra}, parent)
     except MappingError as error:
+        if missing:
+            return error.message
         result = {"error": {"field": error.field, "code": error.code}}
     except ComptoirError as error:
         return error.message
-    return _difference(orjson.loads(orjson.dumps(result)), wanted)
+    if missing:
+        expected.write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        return None
+    return _difference(orjson.loads(orjson.dumps(result)), orjson.loads(expected.read_bytes()))
 
 
 def _defaults(config: Path, name: str) -> dict[str, Any]:

@@ -286,6 +286,9 @@ def _show_report(report: RunReport, as_json: bool) -> None:
     for entity, counts in report.entities.items():
         for reason, number in counts.reasons.items():
             say(f"{number} {entity.value} skipped: {reason}")
+    for target, state in report.published.items():
+        for reason, number in state.get("skipped", {}).items():
+            say(f"{number} {'item is' if number == 1 else 'items are'} not published to {target}: {reason}")
     if report.waiting or report.in_doubt:
         say(f"{report.waiting} writes wait, {report.in_doubt} are in doubt and will be looked up.")
     if any(c.quarantined or c.rejected for c in report.entities.values()):

@@ -21,16 +21,21 @@ Name = Annotated[str, typer.Argument(help="For instance woocommerce.order.in")]
 
 
 @map_app.command("check")
-def map_check(as_json: JsonFlag = False) -> None:
+def map_check(
+    mapping: Annotated[str | None, typer.Argument(help="One mapping, or a platform; all when left out.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
     """Compile every mapping; name file and line of each fault."""
     from comptoir.app.mappings import check_all
 
-    found = check_all(STATE.config)
+    found = check_all(STATE.config, mapping)
     if as_json:
         print_json(found)
     else:
         table(["mapping", "", "hash"], [(f["mapping"], f["error"] or "ok", f["hash"]) for f in found])
-    if any(f["error"] for f in found):
+    if not found:
+        say(f"There is no mapping {mapping}.")
+    if not found or any(f["error"] for f in found):
         raise typer.Exit(2)
 
 
@@ -53,13 +58,16 @@ def map_preview(
 
 @map_app.command("test")
 def map_test(
-    mapping: Annotated[str | None, typer.Argument(help="One mapping; all when left out.")] = None,
+    mapping: Annotated[str | None, typer.Argument(help="One mapping, or a platform; all when left out.")] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="Make each .out.json that is missing of what the mapping gives: read it.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Run the golden records."""
     from comptoir.app.mappings import test_golden
 
-    found = test_golden(STATE.config, mapping)
+    found = test_golden(STATE.config, mapping, write=write)
     if as_json:
         print_json(found)
     else:

@@ -10,7 +10,7 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from pydantic import BaseModel
@@ -49,6 +49,15 @@ _WORDS = {
     "chain": {"on"},
 }
 _MISSING = object()
+#: How a person would call what a rule gives.
+_TYPE_WORDS: dict[type, str] = {
+    bool: "true or false",
+    date: "a day",
+    datetime: "a moment",
+    dict: "an object",
+    int: "a whole number",
+    str: "text",
+}
 #: The frequent conversions without a call where the value has the usual type already.
 _FAST = {
     "text": "(({name}.strip() or None) if ({name} := {value}).__class__ is str else _c_text({name}))",
@@ -247,7 +256,10 @@ class _Writer:
 
     def _fits(self, owner: Located, key: Any, path: str, annotation: Any, given: type | None) -> None:
         if given is not None and annotation is not _MISSING and not shapes.accepts_type(annotation, given):
-            self.problems.add(owner, key, f"{path}: a {given.__name__} does not fit this field")
+            place = re.sub(r"\[\{_i\d+\}\]", "[]", path)  # which element of a list is not known here
+            hint = "; `as: code` makes text of it" if given is int and shapes.accepts_type(annotation, str) else ""
+            what = _TYPE_WORDS.get(given, f"a {given.__name__}")
+            self.problems.add(owner, key, f"{place}: {what} does not fit this field{hint}")
 
     def _known_type(self, path: str, scope: _Scope) -> type | None:
         """The type that the platform's schema promises at a path; None when it is open."""
