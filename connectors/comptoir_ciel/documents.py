@@ -67,9 +67,9 @@ class DocumentsFormat(OrderFormat[CielConfig]):
         """As the connection says."""
         return self.settings.shipping_as
 
-    def templates(self) -> Sequence[str]:
+    def templates(self) -> Sequence[tuple[str, str]]:
         """The remark."""
-        return (self.settings.remark,)
+        return (("remark", self.settings.remark),)
 
     def examine(self, build: OrderBuilder, document: SalesDocument) -> None:
         """Refuses a VAT scheme that the profile has no word for, and a buyer whom the import cannot make a card of."""

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 
-from comptoir.testing.books import AccountingProgram, BooksDesk, Posting, UnreadableFile, day_of
+from comptoir.testing.books import AccountingProgram, BooksDesk, Posting, UnreadableFile, day_of, lines_of
 from comptoir.testing.sales import SaleLine, SalesDesk, SalesDocument, SalesProgram
 
 __all__ = ["BooksDesk", "CielBooks", "CielGescom", "SalesDesk"]
@@ -66,7 +66,7 @@ class CielGescom(SalesProgram):
 
     def orders(self, name: str, data: bytes) -> Iterator[SalesDocument]:
         """A row E begins a document, and rows L belong to it."""
-        head, *rows = [line.split("\t") for line in self.lines_of(data, "cp1252")]
+        head, *rows = [line.split("\t") for line in lines_of(data, "cp1252")]
         if len(head) != 80 or head[0] != "Type de Ligne" or head[79] != "N° ligne":
             raise UnreadableFile(f"{name}: 80 colonnes attendues")
         documents: list[list[dict[str, str]]] = []

@@ -65,9 +65,13 @@ def gescom_header(data: bytes, shown: str) -> tuple[str, ...]:
 class SageOrders(OrderFormat[SageConfig]):
     """What both layouts of Sage share: tax codes, accounting category, number, reference and headings."""
 
-    def templates(self) -> Sequence[str]:
+    def templates(self) -> Sequence[tuple[str, str]]:
         """The reference, the external one, then the headings."""
-        return (self.settings.reference, self.settings.external_reference, *self.settings.headings)
+        return (
+            ("reference", self.settings.reference),
+            ("external_reference", self.settings.external_reference),
+            *((f"headings[{n}]", heading) for n, heading in enumerate(self.settings.headings, 1)),
+        )
 
     def examine(self, build: OrderBuilder, document: SalesDocument) -> None:
         """Refuses a scheme without accounting category, a rate without tax code, and a number that is no digits."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from comptoir.testing.books import AccountingProgram, BooksDesk, Posting, UnreadableFile, day_of
+from comptoir.testing.books import AccountingProgram, BooksDesk, Posting, UnreadableFile, day_of, lines_of
 from comptoir.testing.sales import SaleLine, SalesDesk, SalesDocument, SalesProgram
 
 __all__ = ["BooksDesk", "SageBooks", "SageGescom", "SalesDesk"]
@@ -120,7 +120,7 @@ class SageGescom(SalesProgram):
             yield from self._rows(name, data)
 
     def _own(self, name: str, data: bytes) -> Iterator[SalesDocument]:
-        lines = self.lines_of(data, "cp850")
+        lines = lines_of(data, "cp850")
         if lines[0] != "#FLG 000" or not re.fullmatch(r"#VER \d+", lines[1]) or int(lines[1][5:]) > self.version:
             raise UnreadableFile(f"{name}: Fichier inconnu ligne : 2")
         head: list[str] | None = None
@@ -175,7 +175,7 @@ class SageGescom(SalesProgram):
         )
 
     def _rows(self, name: str, data: bytes) -> Iterator[SalesDocument]:
-        lines = [line.split(";") for line in self.lines_of(data, "cp1252")]
+        lines = [line.split(";") for line in lines_of(data, "cp1252")]
         head, *rows = lines
         if len(head) != 26 or head[2] != "NumWeb" or any(len(row) != 26 for row in rows):
             raise UnreadableFile(f"{name}: 26 colonnes attendues")

@@ -229,10 +229,13 @@ def test_a_missing_share_is_an_error_and_no_empty_folder(tmp_path: Path) -> None
     assert not (tmp_path / "share").exists()
 
 
-def test_only_journal_entries_are_taken(office: Office) -> None:
+def test_only_journal_entries_and_orders_are_taken(office: Office) -> None:
     batch = office.batch(SALE)
     with pytest.raises(ContractViolation, match="only journal entries"):
+        office.connector().push(PushBatch("x", EntityName.REFUND, batch.ops))
+    with pytest.raises(ContractViolation, match="a batch of orders holds a journal_entry"):
         office.connector().push(PushBatch("x", EntityName.ORDER, batch.ops))
+    assert office.published() == {}
 
 
 def test_check_counts_what_waits_and_writes_nothing(office: Office) -> None:

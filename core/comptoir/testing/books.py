@@ -15,7 +15,7 @@ from datetime import date
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["AccountingProgram", "BooksDesk", "Outcome", "Posting", "TakenPiece", "UnreadableFile", "day_of"]
+__all__ = ["AccountingProgram", "BooksDesk", "Outcome", "Posting", "TakenPiece", "UnreadableFile", "day_of", "lines_of"]
 
 
 class UnreadableFile(Exception):
@@ -139,15 +139,20 @@ class AccountingProgram(abc.ABC):
 
     def lines_of(self, data: bytes, charset: str) -> list[str]:
         """The lines of a file; UnreadableFile when it is Unicode, in another charset, or has other line ends."""
-        if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe")) or b"\x00" in data:
-            raise UnreadableFile("the file is Unicode text")
-        try:
-            text = data.decode(charset)
-        except UnicodeDecodeError as error:
-            raise UnreadableFile(f"the file is not {charset} text (byte {error.start})") from None
-        if not text.endswith("\r\n") or "\n" in text.replace("\r\n", "") or "\r" in text.replace("\r\n", ""):
-            raise UnreadableFile("lines must end with CR LF")
-        return text.split("\r\n")[:-1]
+        return lines_of(data, charset)
+
+
+def lines_of(data: bytes, charset: str) -> list[str]:
+    """The lines of a file; UnreadableFile when it is Unicode, in another charset, or has other line ends."""
+    if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe")) or b"\x00" in data:
+        raise UnreadableFile("the file is Unicode text")
+    try:
+        text = data.decode(charset)
+    except UnicodeDecodeError as error:
+        raise UnreadableFile(f"the file is not {charset} text (byte {error.start})") from None
+    if not text.endswith("\r\n") or "\n" in text.replace("\r\n", "") or "\r" in text.replace("\r\n", ""):
+        raise UnreadableFile("lines must end with CR LF")
+    return text.split("\r\n")[:-1]
 
 
 def day_of(text: str, form: str) -> date:

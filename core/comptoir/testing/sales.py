@@ -69,7 +69,6 @@ class SalesProgram(abc.ABC):
     #: The captions of the exported list: the shop's number, and the program's.
     list_captions: tuple[str, str]
     list_separator = ";"
-    charset = "cp1252"
 
     def __init__(
         self,
@@ -137,18 +136,6 @@ class SalesProgram(abc.ABC):
         self.documents.append(replace(document, piece=number))
         for line in document.lines:
             self.reserved[line.item] = self.reserved.get(line.item, Decimal(0)) + line.quantity
-
-    def lines_of(self, data: bytes, charset: str) -> list[str]:
-        """The lines of a file; UnreadableFile when it is Unicode, in another charset, or has other line ends."""
-        if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe")) or b"\x00" in data:
-            raise UnreadableFile("the file is Unicode text")
-        try:
-            text = data.decode(charset)
-        except UnicodeDecodeError as error:
-            raise UnreadableFile(f"the file is not {charset} text (byte {error.start})") from None
-        if not text.endswith("\r\n") or "\n" in text.replace("\r\n", "") or "\r" in text.replace("\r\n", ""):
-            raise UnreadableFile("lines must end with CR LF")
-        return text.split("\r\n")[:-1]
 
 
 class SalesDesk:

@@ -35,9 +35,7 @@ def alias_code(code: str, limit: int, charset: str = "cp1252") -> str:
 def capital_code(code: str, limit: int, charset: str = "cp850") -> str:
     """The same for programs whose codes are in capitals: `mug-01` is MUG-01 there, and they tell the two apart by
     nothing."""
-    capitals = code.upper() if len(code.upper()) == len(code) else code
-    alias = alias_code(capitals, limit, charset)
-    return alias if alias == capitals else alias.upper()
+    return alias_code(code.upper(), limit, charset).upper()
 
 
 def _is_plain(code: str, charset: str) -> bool:

@@ -114,7 +114,7 @@ class DocumentConnector(JournalConnector):
         if profile.witnessed is None:
             hint = "Import one file of orders into a copied folder, and note product, version and day in [witnessed]."
         items.append(CheckItem("order_profile", True, f"{profile.product}: {profile.state}; {profile.charset}", hint))
-        items += [CheckItem("unconfirmed", True, words) for words in profile.unconfirmed]
+        items += [CheckItem("order_unconfirmed", True, words) for words in profile.unconfirmed]
         return CheckReport(items)
 
     # -- push --------------------------------------------------------------------------------------------------

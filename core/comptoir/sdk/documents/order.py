@@ -95,7 +95,7 @@ class OrderBuilder(Builder):
             return self.settings.discount_item
         return super().charge_item(charge)
 
-    def document(self, company_currency: str, templates: Sequence[str] = ()) -> SalesDocument:
+    def document(self, company_currency: str, templates: Sequence[tuple[str, str]] = ()) -> SalesDocument:
         """The document; RecordRejected, naming record, field and the setting to change: currency other than the
         company's, buyer without code, tax that cannot be expressed, total that the program would not reproduce."""
         payload = self.payload
@@ -119,9 +119,7 @@ class OrderBuilder(Builder):
             "address": " ".join(buyer.lines),
             **{part: getattr(buyer, part) for part in ("postcode", "city", "country", "phone", "email")},
         }
-        texts = tuple(
-            self.text(_filled(template, known), f"texts[{n}]", limits.text) for n, template in enumerate(templates, 1)
-        )
+        texts = tuple(self.text(_filled(template, known), name, limits.text) for name, template in templates)
         paid = sum((self.amount(p.get("amount"), "payments.amount") for p in payload.get("payments") or ()), Decimal(0))
         return SalesDocument(
             number=number,
@@ -265,8 +263,8 @@ class OrderFormat(abc.ABC, Generic[S]):
         """Whether shipping stands in the document's header, or is a line."""
         return "item"
 
-    def templates(self) -> Sequence[str]:
-        """The templates of references and headings, in the order in which `SalesDocument.texts` has them filled."""
+    def templates(self) -> Sequence[tuple[str, str]]:
+        """Name and template of references and headings, in the order in which `SalesDocument.texts` has them filled."""
         return ()
 
     def examine(self, build: OrderBuilder, document: SalesDocument) -> None:
