@@ -19,7 +19,7 @@ def customer_code(prefix: str | None, channel: str, customer_id: str | None, ema
 
 def document_number(prefix: str | None, channel: str, number: str) -> str:
     """The reference of the document: prefix and shop number, at most 80 characters."""
-    return codes.document_number(prefix, channel, number, _NUMBER)
+    return codes.document_number(prefix, channel, number, _NUMBER, "cp1252", "#")
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {"customer_code": customer_code, "document_number": document_number}

@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from comptoir.sdk import ConfigError
+from comptoir.sdk import ConfigError, ContractViolation
 from comptoir.sdk.documents.build import Row
 from comptoir.sdk.documents.order import OrderBuilder, OrderFormat, SalesDocument
 from comptoir.sdk.documents.profile import DocumentProfile
@@ -213,8 +213,10 @@ class ChenFormat(SageOrders):
 
 
 def _record(tag: str, size: int, fields: Mapping[int, str]) -> Iterator[str]:
-    """A record of exactly `size` fields. A text that begins with # would be read as a tag, so it gets an apostrophe."""
+    """A record of exactly `size` fields, each on one line; a field that would be a tag is a defect of the builder."""
     yield tag
     for number in range(1, size + 1):
         text = words(fields.get(number))
-        yield f"'{text}" if text.startswith("#") else text
+        if text.startswith("#"):
+            raise ContractViolation(f"field {number} of {tag} begins with #")
+        yield text

@@ -19,7 +19,7 @@ def customer_code(prefix: str | None, channel: str, customer_id: str | None, ema
 
 def document_number(prefix: str | None, channel: str, number: str) -> str:
     """The number that Sage keeps as the web shop's (`DO_NoWeb`): prefix and shop number, at most 17 characters."""
-    return codes.document_number(prefix, channel, number, _NUMBER, "ascii")
+    return codes.document_number(prefix, channel, number, _NUMBER, "ascii", "#")
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {"customer_code": customer_code, "document_number": document_number}

@@ -195,6 +195,22 @@ def test_strange_text_is_spelt_out_and_said(office: BackOffice) -> None:
     assert "Lódz" in office.published()["COMMANDES_000001.TXT"].decode("cp850")
 
 
+def test_nothing_of_an_order_is_read_as_a_tag(office: BackOffice) -> None:
+    order = make.order(
+        [make.line("10.00", sku="#FIN", name="#" + "é" * 80)],
+        number="#1001",
+        billing=make.address(lines=("#CHEN",), city="#FIN"),
+    )
+    (result,) = office.push(order)
+    (document,) = held(office)
+    assert document.web.startswith("1001-") and document.lines[0].item.startswith("FIN-")
+    assert document.lines[0].label == "'#" + "é" * 67
+    assert "its alias is FIN-" in (result.reason or "") and "it would be a tag of the file" in (result.reason or "")
+    # Its acknowledgement finds it under that number.
+    SalesDesk(office.folder, SageGescom(), takes="list").step()
+    assert office.acks() == [(document.web, "accepted", "BC00001", None)]
+
+
 def test_a_value_of_the_order_is_never_read_as_a_template(tmp_path: Path) -> None:
     office = BackOffice(tmp_path, headings=("{name}",))
     office.push(make.order(billing=make.address(first_name="{email}", last_name="{number}")))

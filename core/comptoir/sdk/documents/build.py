@@ -109,6 +109,8 @@ class Builder:
     item_length: int = 40
     label_length: int = 80
     gross: bool = False
+    #: Characters by which no code may begin.
+    taboo: ClassVar[str] = ""
     rounding_label: ClassVar[str] = "Arrondi"
 
     def __init__(self, payload: Mapping[str, Any], rules: SalesRules, record: str, charset: str) -> None:
@@ -134,7 +136,7 @@ class Builder:
         """A number or code of the mapping, by which the program and we know a record: refused rather than changed
         here."""
         found = words(self.payload.get(field))
-        if not found or alias_code(found, limit, self.charset) != found:
+        if not found or alias_code(found, limit, self.charset, self.taboo) != found:
             what = field.replace("_", " ")
             raise self.refuse(
                 f"the {what} {found!r} is none that {self.program} can hold ({limit} plain characters)"
@@ -148,7 +150,7 @@ class Builder:
 
     def code(self, code: str, where: str) -> str:
         """An item's code, or its alias with a remark."""
-        alias = alias_code(code, self.item_length, self.charset)
+        alias = alias_code(code, self.item_length, self.charset, self.taboo)
         if alias != code:
             self.remarks.add(where, f"code that {self.program} cannot hold; its alias is {alias}")
         return alias

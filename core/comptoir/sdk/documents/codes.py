@@ -19,13 +19,14 @@ _LONGEST_PREFIX = 8
 _LONGEST_ID = 11
 
 
-def alias_code(code: str, limit: int, charset: str = "cp1252") -> str:
+def alias_code(code: str, limit: int, charset: str = "cp1252", taboo: str = "") -> str:
     """The code itself when the program can hold it, else a readable beginning, `-` and eight hash characters.
 
     Two codes that share their first characters stay two codes. A code that holds a separator, a quote, a
-    character outside the charset or a formula's first character gets an alias too.
+    character outside the charset or a formula's first character gets an alias too; so does one that begins with a
+    character of `taboo`, which the program would take for something else.
     """
-    if len(code) <= limit and _is_plain(code, charset):
+    if len(code) <= limit and code[:1] not in tuple(taboo) and _is_plain(code, charset):
         return code
     letters = unicodedata.normalize("NFKD", code)
     stem = re.sub(r"[^A-Za-z0-9._-]", "", letters).lstrip("-._")[: limit - 9]
@@ -35,7 +36,7 @@ def alias_code(code: str, limit: int, charset: str = "cp1252") -> str:
 def capital_code(code: str, limit: int, charset: str = "cp850") -> str:
     """The same for programs whose codes are in capitals: `mug-01` is MUG-01 there, and they tell the two apart by
     nothing."""
-    return alias_code(code.upper(), limit, charset).upper()
+    return alias_code(code.upper(), limit, charset, "#").upper()
 
 
 def _is_plain(code: str, charset: str) -> bool:
@@ -103,10 +104,12 @@ def customer_card_code(
     return customer_code(prefix, channel, external_id if registered else None, email, external_id, limit)
 
 
-def document_number(prefix: str | None, channel: str, number: str, limit: int, charset: str = "cp1252") -> str:
+def document_number(
+    prefix: str | None, channel: str, number: str, limit: int, charset: str = "cp1252", taboo: str = ""
+) -> str:
     """The shop's number as the program keeps it beside its own: prefix and number, at most `limit` characters.
 
     `{CHANNEL}` in the prefix is the channel's name in capitals, so two shops may both have an order 1001.
     """
     head = ("{CHANNEL}-" if prefix is None else prefix).replace("{CHANNEL}", channel.upper())
-    return alias_code(head + number, limit, charset)
+    return alias_code(head + number, limit, charset, taboo)

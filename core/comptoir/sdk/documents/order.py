@@ -16,7 +16,7 @@ from comptoir.sdk.documents.build import Builder, Row
 from comptoir.sdk.documents.codes import capital_code
 from comptoir.sdk.documents.config import SalesSettings
 from comptoir.sdk.documents.profile import DocumentProfile
-from comptoir.sdk.journal.text import Remarks, as_date, cents, words
+from comptoir.sdk.journal.text import Remarks, as_date, cents, shorten, words
 
 __all__ = ["OrderBuilder", "OrderFormat", "Party", "SalesDocument"]
 
@@ -61,7 +61,12 @@ class SalesDocument:
 
 
 class OrderBuilder(Builder):
-    """Makes the document of a payload of an `order.out` mapping, with the characters of one profile."""
+    """Makes the document of a payload of an `order.out` mapping, with the characters of one profile.
+
+    No field begins with #, which is a tag in Sage's own format.
+    """
+
+    taboo = "#"
 
     def __init__(
         self, payload: Mapping[str, Any], settings: SalesSettings, shipping_as: str, profile: DocumentProfile,
@@ -74,6 +79,14 @@ class OrderBuilder(Builder):
         self.item_length = profile.limits.item
         self.label_length = profile.limits.label
         self.gross = settings.prices == "gross"
+
+    def text(self, value: object, where: str, limit: int | None = None) -> str:
+        """A text cell; a leading # gets an apostrophe before it, remarked."""
+        found = super().text(value, where, limit)
+        if not found.startswith(self.taboo):
+            return found
+        self.remarks.add(where, "neutralised: it would be a tag of the file")
+        return shorten(f"'{found}", where, self.remarks, limit) if limit else f"'{found}"
 
     def code(self, code: str, where: str) -> str:
         """By the connection's table, else as it is: in capitals where the program has those."""
