@@ -91,7 +91,9 @@ def test_what_is_written_is_formatted_linted_and_typed(tmp_path: Path) -> None:
     made = _made(tmp_path, "python")
     config = ["--config", str(ROOT / "pyproject.toml"), "--no-cache"]
     # Sorting of imports depends on where a package stands, and here it stands outside.
-    _python("-m", "ruff", "check", *config, "--ignore", "I001,S", str(made.folder))
+    # The sandbox's server has a clock of its own, as those of this repository have (tools/lint_ports.py).
+    own_clock = ("--extend-per-file-ignores", "sandbox.py:TID251")
+    _python("-m", "ruff", "check", *config, "--ignore", "I001,S", *own_clock, str(made.folder))
     _python("-m", "ruff", "format", "--check", *config, str(made.folder / made.package))
     _python("-m", "mypy", "--strict", "--cache-dir", os.devnull, "-p", made.package, path=made.folder)
 
@@ -148,6 +150,31 @@ def test_a_route_of_an_installed_description_runs_with_the_packages_own_mapping_
     shown = json.loads(_comptoir(site, config, "map", "preview", "atelier_bleu.item.in", "--file", str(previewed)))
     assert shown["canonical"]["tax_category"] == "normal"
     assert shown["canonical"]["sku"] == "A"
+
+
+def test_a_route_reads_the_served_sandbox_and_finds_nothing_new_the_second_time(
+    tmp_path: Path, database_url: str
+) -> None:
+    made = _made(tmp_path, "python")
+    environment = {"COMPTOIR_DATABASE_URL": database_url}
+    config = str(_merchant(tmp_path, "python") / "comptoir.toml")
+    code = "import sys; from comptoir_atelier_bleu.sandbox import main; main(0)"
+    command = [sys.executable, "-c", code]
+    # What the package's entry point says, without installing it for good.
+    site = _installed(tmp_path, made)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(site)}
+    ) as it:
+        try:
+            assert it.stdout is not None
+            address = it.stdout.readline().split()[0]
+            secret = json.dumps({"conn_type": "atelier_bleu", "host": address, "password": "sandbox-token"})
+            environment["AIRFLOW_CONN_SOURCE"] = secret
+            for changed in (3, 0):
+                report = json.loads(_comptoir(site, config, "run", "articles", "--json", **environment))
+                assert (report["changed"], report["quarantined"]) == (changed, 0)
+        finally:
+            it.terminate()
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from comptoir.testing.conformance import ConnectorKit, FileKit, NewRecord, RuleB
 from comptoir.testing.context import connector_context, http_client
 from comptoir.testing.fakes import FakeClock, FakeRandom, InlineTasks
 from comptoir.testing.hostile import HostileTransport
+from comptoir.testing.serving import serve, serve_until_interrupted
 from comptoir.testing.transport import (
     Answer,
     RecordingTransport,
@@ -50,5 +51,7 @@ __all__ = [
     "ok",
     "rate_limited",
     "run_suite",
+    "serve",
+    "serve_until_interrupted",
     "status",
 ]
