@@ -20,6 +20,7 @@ settings.load_profile("comptoir")
 _FIRST = ("e2e", "simulation", "integration")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For two processes: the tests of a file stay together, and those with a whole Airflow never run side by side."""
     here = Path(__file__).parent
