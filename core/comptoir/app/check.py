@@ -23,6 +23,7 @@ from comptoir.app.webhooks import check_secret
 from comptoir.engine.hub import BROUGHT_ALONG
 from comptoir.errors import ComptoirError, ConfigError
 from comptoir.mapping import load_mapping
+from comptoir.model.refs import EntityName
 from comptoir.sdk.protocols import CheckItem
 
 __all__ = ["check_connections"]
@@ -74,4 +75,23 @@ def _mappings(installation: Installation) -> list[CheckItem]:
             items.append(CheckItem.failed(name, error))
         else:
             items.append(CheckItem(name, True, f"compiled, {mapping.hash[:12]}"))
-    return items
+    return [*items, *_shown_stock(installation, folders)]
+
+
+def _shown_stock(installation: Installation, folders: list[Path]) -> list[CheckItem]:
+    """Targets of stock whose items never say what they show: nothing would be published there, run after run."""
+    found: dict[str, CheckItem] = {}
+    for route in installation.settings.routes.values():
+        for target in route.targets if route.entity is EntityName.STOCK and not route.take_over else ():
+            platform = installation.classes[target].manifest.key
+            name = f"{platform}.item.in"
+            try:
+                shows = "source_stock" in load_mapping(platform, "item", "in", folders).fields
+            except ComptoirError:
+                continue  # said where the mapping itself is checked, or the first run says it
+            if not shows:
+                found[name] = CheckItem(
+                    name, False, "gives no source_stock, so none is published: a shop that shows none counts none",
+                    "Map what the shop shows as its stock, or set take_over = true for the route.",
+                )  # fmt: skip
+    return list(found.values())

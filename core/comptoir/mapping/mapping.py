@@ -40,6 +40,8 @@ class Mapping:
         self.direction = source.direction
         self.model = model
         self.texts = source.texts
+        #: Names of the fields that it gives.
+        self.fields = frozenset(map(str, source.tree["fields"]))
         digest = hashlib.blake2b(digest_size=16)
         for _, text in source.texts:
             digest.update(text.encode())
