@@ -14,8 +14,8 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 RUN := .venv/bin/python
-# Two processes share the tests, a file at a time, in the order of tests/conftest.py.
-BOTH := -n 2 --dist loadgroup --no-loadscope-reorder
+# Two processes share the tests as tests/conftest.py says: a file at a time, what takes longest first.
+BOTH := -n 2 --no-loadscope-reorder
 
 help: ## list the targets
 	@echo 'Comptoir. Start with: make setup && make demo'

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 # The same examples everywhere, and no judgement by the clock: machines that test are shared and slow at times.
 settings.register_profile(
@@ -17,15 +18,21 @@ settings.register_profile(
 settings.load_profile("comptoir")
 
 #: What takes longest begins first, so that no process is left with it at the end.
-_FIRST = ("e2e", "simulation", "integration")
+_FIRST = ("tests/e2e/", "tests/simulation/", "tests/integration/")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For two processes: the tests of a file stay together, and those with a whole Airflow never run side by side."""
-    here = Path(__file__).parent
-    places = {item: item.path.relative_to(here).as_posix() for item in items if item.path.is_relative_to(here)}
-    for item, place in places.items():
-        item.add_marker(pytest.mark.xdist_group("e2e" if place.startswith("e2e/") else place))
-    folders = {item: place.partition("/")[0] for item, place in places.items()}
-    items.sort(key=lambda item: _FIRST.index(folders[item]) if folders.get(item) in _FIRST else len(_FIRST))
+    """The long ones first."""
+    items.sort(key=lambda item: next((n for n, place in enumerate(_FIRST) if item.nodeid.startswith(place)), 9))
+
+
+class _ByFile(LoadScopeScheduling):
+    """For two processes: the tests of a file stay together, and two whole Airflows never run side by side."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "tests/e2e" if nodeid.startswith("tests/e2e/") else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByFile:
+    """Which test goes to which process."""
+    return _ByFile(config, log)
