@@ -70,7 +70,8 @@ def exact(value: Any) -> Decimal:
     try:
         number = Decimal(repr(value) if isinstance(value, float) else value)
     except (InvalidOperation, ValueError):
-        raise ValueError(f"{shown(value)} is no number") from None
+        why = "; here decimals have a dot (a file's columns are converted by `numbers`)" if "," in str(value) else ""
+        raise ValueError(f"{shown(value)} is no number{why}") from None
     if not number.is_finite():
         raise ValueError(f"{shown(value)} is no finite number")
     if abs(number.adjusted()) > _LARGEST_EXPONENT:
