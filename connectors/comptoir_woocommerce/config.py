@@ -55,7 +55,9 @@ class WooCommerceConfig(ConnectorConfig):
     batch_size: int = Field(
         default=100, ge=1, le=100, description="Records in one write; less when a plugin or the server allows less"
     )
-    timeout: float = Field(default=60.0, ge=5, le=90, description="Seconds to wait for one answer; a write lives no longer")
+    timeout: float = Field(
+        default=60.0, ge=5, le=90, description="Seconds to wait for one answer; a write lives no longer"
+    )
 
 
 @dataclass(frozen=True, slots=True)
