@@ -15,7 +15,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 
 RUN := .venv/bin/python
 # Two processes share the tests as tests/conftest.py says: a file at a time, what takes longest first.
-BOTH := -n 2 --no-loadscope-reorder
+BOTH := -n 2 --no-loadscope-reorder --durations=25 --durations-min=5
 
 help: ## list the targets
 	@echo 'Comptoir. Start with: make setup && make demo'
