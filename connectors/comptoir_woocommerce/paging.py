@@ -107,9 +107,13 @@ class ListReader:
                 pages.forget()
                 # Of a read that began further on, nobody knows how far its position reaches in pages.
                 begun = offset == 0
-                page, total, furthest = self._page(PAGE_ROWS if begun else 0), None, 0 if begun else -1
+                page, furthest = self._page(PAGE_ROWS if begun else 0), 0 if begun else -1
+                # Fewer than the first page counted: a row has gone since, and one of these moved up to that page.
+                total = first.total if begun else None
                 seen = {hash(first.ids): 1} if begun else {}
             if self._by_page and total is not None and page.total is not None and 0 < page.total < total:
+                if page.overfull:
+                    raise self._repeated(page)
                 # Rows have gone and later ones moved up: some may stand on the page before by now.
                 repairs += 1
                 if repairs > _REPAIRS:

@@ -253,7 +253,7 @@ def _tell(record_property: Callable[[str, object], None], **figures: object) -> 
 
 
 _STORMS = [
-    pytest.param(10, 200, id="10 kills", marks=pytest.mark.timeout(240)),
+    pytest.param(10, 200, id="10 kills", marks=[pytest.mark.slow, pytest.mark.timeout(240)]),
     pytest.param(100, 2000, id="100 kills", marks=[pytest.mark.slow, pytest.mark.timeout(1500)]),
 ]
 

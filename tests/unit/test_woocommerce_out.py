@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping as AnyMapping
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,7 +26,6 @@ ITEM_IN, ITEM_OUT = (load_mapping("woocommerce", "item", way, [MAPPINGS]) for wa
 CUSTOMER_IN, CUSTOMER_OUT = (load_mapping("woocommerce", "customer", way, [MAPPINGS]) for way in ("in", "out"))
 STOCK_OUT = load_mapping("woocommerce", "stock", "out", [MAPPINGS])
 ITEM_KEYS = ("name", "sku", "global_unique_id", "regular_price")
-GOLDEN = MAPPINGS / "woocommerce" / "golden"
 
 
 def recorded(entity: str) -> list[Any]:
@@ -84,14 +81,6 @@ def test_a_customer_in_and_out_again(record: dict[str, Any], parent: None) -> No
     for role, hidden in (("billing", {"phone"}), ("shipping", set())):
         own = {name: part for name, part in record[role].items() if part and name not in hidden}
         assert said.get(role, {}) == own
-
-
-@pytest.mark.parametrize("given_file", sorted(GOLDEN.glob("*.out/*.in.json")), ids=str)
-def test_golden_records(given_file: Path) -> None:
-    mapping = load_mapping("woocommerce", *given_file.parent.name.split("."), [MAPPINGS])
-    document = mapping.model.model_validate_json(given_file.read_text())
-    wanted = json.loads(given_file.with_name(given_file.name.replace(".in.json", ".out.json")).read_text())
-    assert mapping.apply(document, CONTEXT, creating=False) == wanted
 
 
 def test_every_key_that_is_published_is_one_of_the_mapping_and_may_be_sent() -> None:

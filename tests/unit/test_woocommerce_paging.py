@@ -312,6 +312,27 @@ def test_a_shop_that_ignores_everything_while_rows_go_is_an_error_never_success(
     assert refused.value.code == "repeated_page"
 
 
+def test_a_row_that_moves_up_while_the_reading_goes_over_to_pages_is_not_lost() -> None:
+    """Between the first page and the first one by number a row went, and the 101st became the 100th."""
+    ids = list(range(1, 131))
+    calls = 0
+
+    def deaf(offset: int, count: int) -> Answer:
+        nonlocal calls
+        calls += 1
+        answer = [{"id": n} for n in ids[:count]], {"x-wp-total": str(len(ids))}
+        if calls == 1:
+            ids.remove(50)
+        return answer
+
+    def by_page(number: int) -> Answer:
+        rows = ids[(number - 1) * PAGE_ROWS : number * PAGE_ROWS]
+        return [{"id": n} for n in rows], {"x-wp-total": str(len(ids))}
+
+    reader = ListReader(deaf, what="orders", connection="boutique", fetch_page=by_page)
+    assert {row["id"] for batch in reader.read() for row in batch.rows} >= set(range(1, 131)) - {50}
+
+
 def test_a_resumed_read_that_goes_over_to_pages_begins_at_the_first() -> None:
     """What its position reached lies in the middle of a page: nothing of it may be skipped."""
     assert PageOnly(250).read(offset=149, after_id=40) == list(range(41, 251))
