@@ -39,6 +39,7 @@ def test_a_missing_protection_is_found_within_five_hundred_seeds(
 ) -> None:
     """From the first seed on, knowing nothing."""
     with sabotage.at_work(throwaway[1]):
-        found = next((seed for seed in range(1, _MOST + 1) if play(seed, **sabotage.profile).violations), None)
+        played = ((seed, play(seed, **sabotage.profile).violations) for seed in range(1, _MOST + 1))
+        found = next((seed for seed, said in played if any(sabotage.symptom in words for words in said)), None)
     assert found is not None, f"{sabotage.name} is not missed within {_MOST} seeds"
     print(f"{sabotage.name}: {found} seeds")
