@@ -184,8 +184,12 @@ def _books(merchant: Merchant, due: _Due, held: Holdings, accounts: AccountMap) 
 
 
 def _booked(accounts: AccountMap, rate: Decimal, sums: Mapping[str, Decimal]) -> Decimal:
-    known = accounts.rate(rate)
-    return sums.get(known.vat or "", _ZERO) if known is not None else _ZERO
+    """The tax of a rate on the accounts of the mainland, of Corsica and of the overseas departments."""
+    known = [accounts.rate(rate)]
+    for special in (accounts.corsica_vat, accounts.dom_vat):
+        known += [of_rate for key, of_rate in special.items() if Decimal(key) == rate]
+    names = {of_rate.vat for of_rate in known if of_rate is not None and of_rate.vat}
+    return sum((sums.get(name, _ZERO) for name in names), _ZERO)
 
 
 def _read_again(merchant: Merchant) -> Check:
