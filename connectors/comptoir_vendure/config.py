@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import re
-import zoneinfo
 from dataclasses import dataclass, field
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from comptoir.sdk import ConfigError, ConnectorConfig, Credentials
+from comptoir.sdk import ConfigError, ConnectorConfig, Credentials, credentials_variable, known_zone, web_address
 
 __all__ = ["ShopAccess", "VendureConfig", "shop_access"]
-
-
-def _known_zone(name: str) -> str:
-    """The name itself when it is an IANA time zone."""
-    if name not in zoneinfo.available_timezones():
-        raise ValueError(f"unknown time zone {name!r}: an IANA name such as Europe/Paris is expected")
-    return name
 
 
 def _api_path(path: str) -> str:
@@ -37,7 +28,7 @@ FieldName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,60}$")]
 class VendureConfig(ConnectorConfig):
     """What `[connections.NAME]` may say about a Vendure shop. Address and keys are not here: see `shop_access`."""
 
-    time_zone: Annotated[str, AfterValidator(_known_zone)] | None = Field(
+    time_zone: Annotated[str, AfterValidator(known_zone)] | None = Field(
         default=None, description="The zone of the shop's business day; the company's when left out"
     )
     api_path: Annotated[str, AfterValidator(_api_path)] = "/admin-api"
@@ -74,7 +65,7 @@ class VendureConfig(ConnectorConfig):
     gtin_field: FieldName | None = Field(default=None, description="Custom field of variants that holds the GTIN")
     vat_field: FieldName | None = Field(default=None, description="Custom field of customers that holds the VAT number")
     batch_size: int = Field(default=100, ge=1, le=500, description="Records in one write")
-    timeout: float = Field(default=60.0, ge=5, le=600, description="Seconds to wait for one answer")
+    timeout: float = Field(default=60.0, ge=5, le=600, description="Seconds to wait for an answer; 90 to a write")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +83,7 @@ def shop_access(credentials: Credentials, connection: str) -> ShopAccess:
 
     Raises ConfigError naming the environment variable and the missing part; no value of it is shown.
     """
-    variable = f"AIRFLOW_CONN_{re.sub(r'[^A-Za-z0-9]', '_', connection).upper()}"
+    variable = credentials_variable(connection)
 
     def wrong(part: str, what: str) -> ConfigError:
         return ConfigError(
@@ -104,9 +95,9 @@ def shop_access(credentials: Credentials, connection: str) -> ShopAccess:
             field=part,
         )
 
-    host = credentials.host.strip()
-    if not host:
-        raise wrong("host", "has no host: the address of the shop is missing")
+    # The password itself crosses the wire at each login.
+    plain = "login and password would be sent readable"
+    url = web_address(credentials, wrong, what="shop", plain=plain)
     api_key = credentials.extra.get("api_key", "")
     if not isinstance(api_key, str):
         raise wrong("api_key", "has an API key in its extra that is no text")
@@ -115,30 +106,4 @@ def shop_access(credentials: Credentials, connection: str) -> ShopAccess:
             raise wrong("login", "has no login: the administrator's identifier is missing (or an api_key in its extra)")
         if not credentials.password:
             raise wrong("password", "has no password")
-    if "://" not in host:
-        host = f"{_scheme(credentials)}://{host}"
-    try:
-        parts = urlsplit(host)
-        port = parts.port or credentials.port
-    except ValueError:
-        raise wrong("host", "has a host that is no web address") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise wrong("host", "has a host that is no http or https address")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise wrong("host", "has a host with credentials or a query in it: they belong into login and password")
-    if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
-        # The password itself crosses the wire at each login.
-        raise wrong("host", "has a plain http address: login and password would be sent readable; use https")
-    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    usual = {"http": 80, "https": 443}[parts.scheme]
-    where = name if port in (None, usual) else f"{name}:{port}"
-    url = f"{parts.scheme}://{where}{parts.path.rstrip('/')}"
     return ShopAccess(url, credentials.login.strip(), credentials.password, api_key.strip())
-
-
-def _scheme(credentials: Credentials) -> str:
-    """http when the connection says so beside the host (field schema, or extra), else https."""
-    for value in (credentials.extra.get("schema"), credentials.extra.get("scheme"), credentials.schema):
-        if isinstance(value, str) and value.strip().lower() in ("http", "https"):
-            return value.strip().lower()
-    return "https"

@@ -18,6 +18,9 @@ from comptoir.sdk import (
     ConnectorContext,
     ContractViolation,
     EntityName,
+    ListBatch,
+    ListReader,
+    ListSlice,
     Manifest,
     Page,
     PullRequest,
@@ -27,7 +30,6 @@ from comptoir.sdk import (
 from comptoir_vendure import queries
 from comptoir_vendure.client import VendureClient, server_time
 from comptoir_vendure.config import VendureConfig
-from comptoir_vendure.paging import Batch, ListReader, Slice
 from comptoir_vendure.writing import Writer, chosen_location
 
 __all__ = ["VendureConnector"]
@@ -158,16 +160,16 @@ class VendureConnector:
         return {"_or": [changed, {"productId": {"in": ids}}]} if ids else changed
 
     def _reader(self, what: _List, filters: Mapping[str, Any]) -> ListReader:
-        def fetch(skip: int, take: int) -> Slice:
+        def fetch(skip: int, take: int) -> ListSlice:
             options = {"skip": skip, "take": take, "sort": {"id": "ASC"}, "filter": filters}
             data, headers = self._client.ask(what.query, {"options": options})
             found = data.get(what.name)
             found = found if isinstance(found, dict) else {}
-            return Slice(found.get("items"), found.get("totalItems"), headers)  # type: ignore[arg-type]
+            return ListSlice(found.get("items"), found.get("totalItems"), headers)  # type: ignore[arg-type]
 
         return ListReader(fetch, rows=self._config.page_rows, what=what.name, connection=self._ctx.connection)
 
-    def _page(self, what: _List, batch: Batch, position: Mapping[str, Any] | None) -> Page:
+    def _page(self, what: _List, batch: ListBatch, position: Mapping[str, Any] | None) -> Page:
         items = [item for row in batch.rows for item in what.make(row)]
         return Page(items=items, position=position, total=batch.total, as_of=server_time(batch.headers))
 

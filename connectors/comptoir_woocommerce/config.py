@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import re
-import zoneinfo
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from comptoir.sdk import ConfigError, ConnectorConfig, Credentials
+from comptoir.sdk import ConfigError, ConnectorConfig, Credentials, credentials_variable, known_zone, web_address
 
 __all__ = ["ShopAccess", "WooCommerceConfig", "shop_access"]
-
-
-def _known_zone(name: str) -> str:
-    """The name itself when it is an IANA time zone."""
-    if name not in zoneinfo.available_timezones():
-        raise ValueError(f"unknown time zone {name!r}: an IANA name such as Europe/Paris is expected")
-    return name
 
 
 def _api_path(path: str) -> str:
@@ -33,7 +24,7 @@ def _api_path(path: str) -> str:
 class WooCommerceConfig(ConnectorConfig):
     """What `[connections.NAME]` may say about a WooCommerce shop. Address and keys are not here: see `shop_access`."""
 
-    time_zone: Annotated[str, AfterValidator(_known_zone)] | None = Field(
+    time_zone: Annotated[str, AfterValidator(known_zone)] | None = Field(
         default=None, description="The shop's zone as set in WordPress; the company's when left out"
     )
     api_path: Annotated[str, AfterValidator(_api_path)] = "/wp-json/wc/v3"
@@ -55,9 +46,7 @@ class WooCommerceConfig(ConnectorConfig):
     batch_size: int = Field(
         default=100, ge=1, le=100, description="Records in one write; less when a plugin or the server allows less"
     )
-    timeout: float = Field(
-        default=60.0, ge=5, le=90, description="Seconds to wait for one answer; a write lives no longer"
-    )
+    timeout: float = Field(default=60.0, ge=5, le=600, description="Seconds to wait for an answer; 90 to a write")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +68,7 @@ def shop_access(credentials: Credentials, connection: str) -> ShopAccess:
 
     Raises ConfigError naming the environment variable and the missing part; no value of it is shown.
     """
-    variable = f"AIRFLOW_CONN_{re.sub(r'[^A-Za-z0-9]', '_', connection).upper()}"
+    variable = credentials_variable(connection)
 
     def wrong(part: str, what: str) -> ConfigError:
         return ConfigError(
@@ -90,36 +79,12 @@ def shop_access(credentials: Credentials, connection: str) -> ShopAccess:
             field=part,
         )
 
-    host = credentials.host.strip()
+    url = web_address(credentials, wrong, what="shop")
     key, secret = credentials.login.strip(), credentials.password.strip()
-    if not host:
-        raise wrong("host", "has no host: the address of the shop is missing")
     if not key:
         raise wrong("login", "has no login: the consumer key (ck_...) is missing")
     if not secret:
         raise wrong("password", "has no password: the consumer secret (cs_...) is missing")
     if key.startswith("cs_") and secret.startswith("ck_"):
         raise wrong("login", "has key and secret swapped: login is the key ck_..., password the secret cs_...")
-    if "://" not in host:
-        host = f"{_scheme(credentials) or 'https'}://{host}"
-    try:
-        parts = urlsplit(host)
-        port = parts.port or credentials.port
-    except ValueError:
-        raise wrong("host", "has a host that is no web address") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise wrong("host", "has a host that is no http or https address")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise wrong("host", "has a host with credentials or a query in it: they belong into login and password")
-    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    usual = {"http": 80, "https": 443}[parts.scheme]
-    where = name if port in (None, usual) else f"{name}:{port}"
-    return ShopAccess(f"{parts.scheme}://{where}{parts.path.rstrip('/')}", key, secret)
-
-
-def _scheme(credentials: Credentials) -> str | None:
-    """http or https when the connection says so beside the host (field schema, or extra)."""
-    for value in (credentials.extra.get("schema"), credentials.extra.get("scheme"), credentials.schema):
-        if isinstance(value, str) and value.strip().lower() in ("http", "https"):
-            return value.strip().lower()
-    return None
+    return ShopAccess(url, key, secret)

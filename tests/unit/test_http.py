@@ -22,6 +22,7 @@ from comptoir.errors import (
     TransientError,
 )
 from comptoir.sdk import HttpLimits, HttpRequest, redact
+from comptoir.sdk.http import LONGEST_WRITE
 from comptoir.testing import (
     FakeClock,
     ScriptedTransport,
@@ -172,6 +173,15 @@ def test_the_limits_reach_the_transport() -> None:
     client.get_json(URL)
     client.with_signing(lambda m, u, h: (u, h), timeout=3.0).get_json(URL)
     assert [(s.timeout, s.max_bytes) for s in transport.sent] == [(7.0, 99), (3.0, 99)]
+
+
+def test_a_patient_connection_waits_for_reads_alone() -> None:
+    """A write that outlived its lease would be looked up, and repeated, while it is still on its way."""
+    transport = ScriptedTransport([ok(1), ok(2)])
+    client = http_client(transport, limits=HttpLimits(timeout=600.0))
+    client.get_json(URL)
+    client.send_json("POST", URL, {})
+    assert [s.timeout for s in transport.sent] == [600.0, LONGEST_WRITE]
 
 
 def test_each_attempt_is_signed_anew() -> None:

@@ -17,6 +17,8 @@ from comptoir.sdk import (
     EntityName,
     HttpRequest,
     HttpResponse,
+    ListReader,
+    ListSlice,
     OutcomeUnknown,
     PullRequest,
     RawItem,
@@ -28,7 +30,6 @@ from comptoir_vendure import queries
 from comptoir_vendure.client import VendureClient
 from comptoir_vendure.config import VendureConfig, shop_access
 from comptoir_vendure.connector import VendureConnector
-from comptoir_vendure.paging import ListReader, Slice
 from comptoir_vendure.sandbox import SandboxTransport, VendureSandbox
 
 from tests.support.vendure import DATA
@@ -326,11 +327,11 @@ class Moving:
         self.moves = moves
         self.asked = 0
 
-    def __call__(self, skip: int, take: int) -> Slice:
+    def __call__(self, skip: int, take: int) -> ListSlice:
         self.asked += 1
         self.moves.get(self.asked, lambda rows: None)(self.rows)
         found = [{"id": number} for number in self.rows[skip : skip + take]]
-        return Slice(found, len(self.rows), {})
+        return ListSlice(found, len(self.rows), {})
 
     def read(self, **where: Any) -> list[str]:
         reader = ListReader(self, rows=5, what="orders", connection="shop")
@@ -381,7 +382,7 @@ def test_a_list_that_never_rests_is_given_up() -> None:
     ],
 )
 def test_a_list_that_contradicts_itself_is_no_success(rows: Any, total: Any, kind: type[ComptoirError]) -> None:
-    reader = ListReader(lambda skip, take: Slice(rows, total, {}), rows=5, what="orders", connection="shop")
+    reader = ListReader(lambda skip, take: ListSlice(rows, total, {}), rows=5, what="orders", connection="shop")
     with pytest.raises(kind):
         list(reader.read())
 
@@ -389,7 +390,9 @@ def test_a_list_that_contradicts_itself_is_no_success(rows: Any, total: Any, kin
 def test_the_same_page_for_ever_is_noticed() -> None:
     page = [{"id": str(number)} for number in range(1, 6)]
     for total in (9, 10, 100):
-        reader = ListReader(lambda skip, take, t=total: Slice(page, t, {}), rows=5, what="orders", connection="shop")
+        reader = ListReader(
+            lambda skip, take, t=total: ListSlice(page, t, {}), rows=5, what="orders", connection="shop"
+        )
         with pytest.raises(ContractViolation):
             list(reader.read())
 

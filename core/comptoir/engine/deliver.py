@@ -29,6 +29,7 @@ from comptoir.errors import (
 )
 from comptoir.model.base import Canonical
 from comptoir.model.refs import EntityName
+from comptoir.sdk.http import LONGEST_WRITE
 from comptoir.sdk.protocols import Probes, PushBatch, Pushes, PushOp, PushResult
 from comptoir.store.database import Session
 from comptoir.store.documents import Documents
@@ -50,7 +51,8 @@ DELIVERY_ORDER = (
     EntityName.JOURNAL_ENTRY,
 )
 _LEASE = 300.0
-_LEAST_LEASE = 90.0
+#: A write that is begun must be over, one way or the other, before another worker may take its delivery over.
+_LEAST_LEASE = LONGEST_WRITE
 
 
 class Deliverer:

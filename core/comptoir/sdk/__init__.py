@@ -15,9 +15,11 @@ from comptoir.errors import (
 )
 from comptoir.model.money import allocate, minor_units, round_money
 from comptoir.model.refs import EntityName
+from comptoir.sdk.address import credentials_variable, known_zone, web_address
 from comptoir.sdk.files import FileEntry, Files, csv_for_people, open_files, settled
 from comptoir.sdk.http import HttpClient, HttpLimits, redact
 from comptoir.sdk.manifest import EntityCapability, Manifest, TargetLimits, load_manifest
+from comptoir.sdk.paging import ListBatch, ListReader, ListSlice
 from comptoir.sdk.ports import Clock, HttpRequest, HttpResponse, Random, Tasks, Transport
 from comptoir.sdk.protocols import (
     Acknowledgement,
@@ -85,6 +87,9 @@ __all__ = [
     "HttpLimits",
     "HttpRequest",
     "HttpResponse",
+    "ListBatch",
+    "ListReader",
+    "ListSlice",
     "Manifest",
     "MappingError",
     "MissingBinding",
@@ -112,7 +117,9 @@ __all__ = [
     "WebhookDelivery",
     "WebhookRequest",
     "allocate",
+    "credentials_variable",
     "csv_for_people",
+    "known_zone",
     "load_manifest",
     "minor_units",
     "open_files",
@@ -120,4 +127,5 @@ __all__ = [
     "round_money",
     "settled",
     "unpacked",
+    "web_address",
 ]

@@ -39,7 +39,7 @@ from comptoir.errors import (
 )
 from comptoir.sdk.ports import Clock, Gate, HttpRequest, HttpResponse, Random, Transport
 
-__all__ = ["HttpClient", "HttpLimits", "redact"]
+__all__ = ["LONGEST_WRITE", "HttpClient", "HttpLimits", "redact"]
 
 _log = logging.getLogger("comptoir.http")
 _SECRET_PARAMETERS = re.compile(
@@ -47,6 +47,9 @@ _SECRET_PARAMETERS = re.compile(
     re.I,
 )
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
+#: Seconds after which a write is given up, whatever a connection allows its reads: it must not outlive the lease under
+#: which it was begun.
+LONGEST_WRITE = 90.0
 #: A server that asks for a longer pause than a day is wrong about it.
 _LONGEST_PAUSE = 86_400.0
 
@@ -197,7 +200,8 @@ class HttpClient:
             url, headers = self._sign(method, url, headers)
         request = HttpRequest(method, url, {"Accept": "application/json", **headers}, body, self._secrets)
         try:
-            response = self._transport.send(request, timeout=self._limits.timeout, max_bytes=self._limits.max_bytes)
+            timeout = self._limits.timeout if reads else min(self._limits.timeout, LONGEST_WRITE)
+            response = self._transport.send(request, timeout=timeout, max_bytes=self._limits.max_bytes)
         except ComptoirError as error:
             error.connection = self._connection
             error.message = f"{self._connection}: {self._where(url)}: {redact(error.message, self._secrets)}"

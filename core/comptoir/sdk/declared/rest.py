@@ -24,6 +24,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from comptoir.errors import ComptoirError, ConfigError, ContractViolation, RecordRejected
 from comptoir.model.refs import EntityName
+from comptoir.sdk.address import credentials_variable, web_address
 from comptoir.sdk.declared.description import PLACE, Description, RestEntity, RestTable
 from comptoir.sdk.declared.paging import Chunk, ListReader, dig
 from comptoir.sdk.http import HttpClient
@@ -41,7 +42,6 @@ from comptoir.sdk.protocols import (
 
 __all__ = ["DeclaredFetches", "DeclaredPulls", "DeclaredRest"]
 
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _TOLERATED_SKEW = 120.0
 _GONE = ("http_404", "http_410")
 #: An id that can stand in a path; ids come from webhooks and targets too.
@@ -293,36 +293,19 @@ def _url(address: str, params: Mapping[str, str]) -> str:
 
 def base_address(credentials: Credentials, connection: str, key: str, *, allow_http: bool) -> str:
     """The address in the connection's host, without a trailing slash. ConfigError that shows no value of it."""
-    variable = f"AIRFLOW_CONN_{connection.upper()}"
+    variable = credentials_variable(connection)
 
-    def wrong(what: str) -> ConfigError:
+    def wrong(part: str, what: str) -> ConfigError:
         return ConfigError(
             f"{connection}: {variable} {what}",
             hint=f'{variable}=\'{{"conn_type": "{key}", "host": "https://api.example", "login": "...", '
             '"password": "..."}\'',
             connection=connection,
-            field="host",
+            field=part,
         )
 
-    host = credentials.host.strip()
-    if not host:
-        raise wrong("has no host: the address is missing")
-    if "://" not in host:
-        host = f"https://{host}"
-    try:
-        parts = urlsplit(host)
-        port = parts.port or credentials.port
-    except ValueError:
-        raise wrong("has a host that is no web address") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise wrong("has a host that is no http or https address")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise wrong("has a host with credentials or a query in it: they belong into login and password")
-    if parts.scheme == "http" and not allow_http and parts.hostname not in _LOOPBACK:
-        raise wrong("has a plain http address: key and data would be readable on the way; use https")
-    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    where = name if port in (None, {"http": 80, "https": 443}[parts.scheme]) else f"{name}:{port}"
-    return f"{parts.scheme}://{where}{parts.path.rstrip('/')}"
+    plain = None if allow_http else "key and data would be readable on the way"
+    return web_address(credentials, wrong, plain=plain)
 
 
 Signed = tuple[str, Mapping[str, str]]
