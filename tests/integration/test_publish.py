@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from comptoir.engine.publish import Publisher
 from comptoir.errors import AuthError, ComptoirError, RateLimited
 from comptoir.model.refs import RunState
 from comptoir.sdk import ChangeResult
@@ -143,7 +144,7 @@ def test_a_shop_that_keeps_another_value_is_a_refusal_and_no_loop(
     assert report.main.rejected == 3
     causes = stock.merchant.rows("select cause, message from quarantine where state = 'open'")
     assert {cause for cause, _ in causes} == {"value_not_kept"}
-    monkeypatch.undo()
+    monkeypatch.setattr(WooCommerceConnector, "update", real)
     stock.shop.log.clear()
     stock.merchant.run("stock", full=True)
     assert [e for e in stock.shop.log if e.method != "GET"] == []
@@ -162,6 +163,36 @@ def test_a_shop_that_says_yes_and_does_nothing_is_found_by_reading_back(
         "value_not_kept"
     }
     assert stock.states() == {"refused"}
+
+
+def test_what_the_source_says_meanwhile_is_written_next_and_is_nobodys_refusal(
+    stock: _Stock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another worker lands a newer price between our write and our reading back."""
+    stock.merchant.run("items")
+    stock.office.price("P-0", "9.17", "11.00")
+    stock.office.export()
+    real = Publisher._read_back
+
+    def late(self: Publisher, connector: Any, written: Any) -> None:
+        with psycopg.connect(stock.merchant.url) as connection:
+            connection.execute(
+                "update item_price set amount = 12 from item where item.id = item_price.document_id "
+                "and item.connection = 'gesco' and item.sku = 'P-0' and item_price.amount = 11"
+            )
+            connection.execute("update item set rev = rev + 1 where connection = 'gesco' and sku = 'P-0'")
+        real(self, connector, written)
+
+    def price() -> str:
+        return str(request_json(stock.shop, "GET", f"/products/{stock.ids['P-0']}")["regular_price"])
+
+    monkeypatch.setattr(Publisher, "_read_back", late)
+    stock.merchant.run("items")
+    assert price() == "11.00"
+    monkeypatch.setattr(Publisher, "_read_back", real)
+    assert stock.merchant.rows("select cause from quarantine where state = 'open'") == []
+    stock.merchant.run("items")
+    assert price() == "12.00"
 
 
 STEPS = [

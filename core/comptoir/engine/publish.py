@@ -164,7 +164,8 @@ class Publisher:
         still = [key for key in pair.keys if key in wanted and wanted[key] != known.get(key)]
         keys = tuple(dict.fromkeys((*decision.write, *still)))
         state, reason = ("due", None) if keys else ("done", None)
-        if keys and pair.external_id in self._just_written:
+        # What the source says since the write was not written yet: that it is not shown is nobody's refusal.
+        if keys and pair.external_id in self._just_written and pair.wanted == wanted:
             state, reason = "refused", "reads back otherwise"
             self._attention.not_kept(session, source.head.record_id, source.document.external_id, keys)
         elif keys and pair.state in ("held", "refused") and pair.wanted == wanted:
