@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from comptoir.app import mappings
 from comptoir.errors import ConfigError
 from comptoir.model.refs import RunState
 
+from tests.integration.test_both_ways import CONFIG
+from tests.support.back_office import BackOffice
 from tests.support.merchant import Merchant, request_json, simple_order
 
 NAME = "woocommerce.order.in"
@@ -96,3 +100,47 @@ def test_an_unknown_version_is_said(shop: Merchant) -> None:
         mappings.difference(shop.config, NAME, since="ffff")
     with pytest.raises(ConfigError, match="versions of `in` mappings"):
         mappings.difference(shop.config, "ebp.order.out")
+
+
+def test_stored_records_are_mapped_by_the_new_text_and_only_what_differs_goes_out(
+    make_merchant: Callable[..., Merchant],
+) -> None:
+    merchant = make_merchant(CONFIG)
+    shop, office = merchant.shop(), BackOffice(merchant.exchange)
+    product = request_json(shop, "POST", "/products", {"name": "Bol", "sku": "BOL", "regular_price": "10.00"})
+    office.item("BOL", "Bol", "8.33", "10.00")
+    office.export()
+    merchant.run("items")
+    assert mappings.apply(merchant.config, "ebp.item.in") == [
+        {"connection": "gesco", "again": 0, "parked": 0, "dropped": 0}
+    ]
+    path = merchant.config.parent / "mappings" / "ebp" / "item.in.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("mapping: ebp.item.in\nextends: true\nfields:\n  sku: {const: BOL-2}\n", encoding="utf-8")
+    assert merchant.run("items", full=True).main.delivered == 0  # the file says what it said before
+    shop.log.clear()
+    assert mappings.apply(merchant.config, "ebp.item.in", connection="gesco")[0]["again"] == 1
+    assert mappings.apply(merchant.config, "ebp.item.in")[0]["again"] == 0
+    assert merchant.run("items").main.delivered == 1
+    assert request_json(shop, "GET", f"/products/{product['id']}")["sku"] == "BOL-2"
+    assert len([e for e in shop.log if e.method != "GET"]) == 1
+
+
+def test_a_record_whose_payload_is_not_kept_any_more_stays_as_it_is(shop: Merchant) -> None:
+    with psycopg.connect(shop.url) as connection:
+        connection.execute(
+            "delete from raw_payload where raw_id = (select id from raw_record where entity = 'order' limit 1)"
+        )
+    _override(shop, "fields:\n  source_status: {const: seen}\n")
+    assert mappings.apply(shop.config, NAME) == [{"connection": "boutique", "again": 2, "parked": 0, "dropped": 1}]
+    found = shop.rows("select source_status, count(*) from sales_order group by source_status order by count(*)")
+    assert found == [("processing", 1), ("seen", 2)]
+
+
+def test_a_text_that_loses_records_is_not_applied(shop: Merchant) -> None:
+    _override(shop, "fields:\n  currency: {from: status}\n")
+    with pytest.raises(ConfigError, match="would not be any more"):
+        mappings.apply(shop.config, NAME)
+    mappings.accept(shop.config, NAME)
+    assert mappings.apply(shop.config, NAME)[0]["parked"] == 3
+    assert shop.value("select count(*) from quarantine where state = 'open'") == 3

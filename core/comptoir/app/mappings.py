@@ -8,7 +8,8 @@ from typing import Any
 
 import orjson
 
-from comptoir.app.trial import TRIED, accept_mapping, compare
+from comptoir.app.trial import TRIED, accept_mapping, compare, use_mapping
+from comptoir.engine.counts import RunReport
 from comptoir.engine.hub import Hub, Link
 from comptoir.errors import ComptoirError, ConfigError, MappingError
 from comptoir.mapping import Mapping, load_mapping
@@ -17,7 +18,9 @@ from comptoir.model.refs import EntityName
 from comptoir.paths import mappings_dir
 from comptoir.store.sync import Quarantine, Texts
 
-__all__ = ["CONTEXT", "accept", "check_all", "difference", "preview", "test_golden", "unmapped", "versions"]
+__all__ = [
+    "CONTEXT", "accept", "apply", "check_all", "difference", "preview", "test_golden", "unmapped", "versions"
+]  # fmt: skip
 
 #: The context of golden records and previews without a configuration.
 CONTEXT: dict[str, Any] = {
@@ -202,6 +205,46 @@ def accept(config: Path, name: str) -> list[str]:
         for link in links:
             accept_mapping(hub, link, EntityName(name.split(".")[1]), mapping)
         return [link.name for link in links]
+
+
+def apply(config: Path, name: str, *, connection: str | None = None) -> list[dict[str, Any]]:
+    """Maps the stored records that another version of a mapping made; a line of figures for each connection.
+
+    What differs is carried on as a change at the source would be: planned for the targets, derived into the books.
+    Figures: `again` (mapped by the text in the files now), `parked`, `dropped` (what was received is not kept any
+    more). ConfigError when the text would lose records (see `accept`), or is no `in` mapping. It may be interrupted and
+    begun again.
+    """
+    from comptoir.app.bootstrap import open_hub
+    from comptoir.engine.replay import map_again
+
+    mapping = _load(config, name)
+    if mapping.direction != "in":
+        raise ConfigError(
+            f"{name} writes: nothing is stored that it made; the next run compares what it renders now", code="usage"
+        )
+    platform, word, _ = name.split(".")
+    entity = EntityName(word)
+    found = []
+    with open_hub(config) as hub:
+        for link in hub.links.values():
+            if link.manifest.key != platform or connection not in (None, link.name):
+                continue
+            report = RunReport(hub.ports.ids.new(), f"map apply {name}", entity)
+            use_mapping(hub, link, entity, report)
+            dropped = map_again(hub, link, entity, report)
+            counts = report.entities[entity]
+            found.append(
+                {
+                    "connection": link.name,
+                    "again": counts.considered - counts.quarantined,
+                    "parked": counts.quarantined,
+                    "dropped": dropped,
+                }
+            )
+    if not found:
+        raise ConfigError(f"no connection of {platform} is configured", hint="comptoir connectors", code="usage")
+    return found
 
 
 def unmapped(config: Path) -> list[dict[str, Any]]:

@@ -143,6 +143,33 @@ def map_accept(mapping: Name) -> None:
     say(f"{mapping} is used from now on for {', '.join(names) or 'no connection: none is of this platform'}.")
 
 
+@map_app.command("apply")
+def map_apply(
+    mapping: Name,
+    connection: Annotated[str | None, typer.Option(help="Only this connection's records.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Map the records that are stored already by the text in the files, from what was received then.
+
+    What it would change: comptoir map diff. What differs goes out with the next run, as a change at the source would.
+    """
+    from comptoir.app.mappings import apply
+
+    found = apply(STATE.config, mapping, connection=connection)
+    if as_json:
+        print_json(found)
+        return
+    for c in found:
+        say(f"{c['connection']}: {c['again']} stored records were mapped by the text in the files now.")
+        if c["parked"]:
+            say(f"{c['parked']} could not be mapped and wait: comptoir quarantine list")
+        if c["dropped"]:
+            say(
+                f"{c['dropped']} stay as they are: what was received of them is not kept any more. "
+                "They are mapped again when they change at the source."
+            )
+
+
 @map_app.command("unmapped")
 def map_unmapped(as_json: JsonFlag = False) -> None:
     """List values that no table of a mapping has, with the records that wait for them."""

@@ -86,10 +86,12 @@ class _Batch:
 class Lander:
     """Takes raw records of one connection into the store."""
 
-    def __init__(self, hub: Hub, link: Link, report: RunReport) -> None:
+    def __init__(self, hub: Hub, link: Link, report: RunReport, *, unchanged_too: bool = False) -> None:
+        """`unchanged_too`: what is known is mapped again although the source says what it said before."""
         self._hub = hub
         self._link = link
         self._report = report
+        self._unchanged_too = unchanged_too
         self._clock = hub.ports.clock
         self._new_id = hub.ports.ids.new
         self._context = hub.context(link.name, link)
@@ -156,7 +158,7 @@ class Lander:
         new: list[Fresh] = []
         changed: dict[str, Fresh] = {}
         for (external_id, item), one in zip(items.items(), rendered, strict=True):
-            if stored.get(external_id) == one.fingerprint:
+            if stored.get(external_id) == one.fingerprint and not self._unchanged_too:
                 continue
             kept = one.kept(item.payload, volatile, item.fault)
             fresh = Fresh(item, one.fingerprint, kept, self._map(mapping, item))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import orjson
 
 from comptoir.engine.counts import RunReport
-from comptoir.engine.hub import Hub
+from comptoir.engine.hub import Hub, Link
 from comptoir.engine.land import Lander
 from comptoir.errors import ConfigError
 from comptoir.model.refs import EntityName
@@ -18,7 +20,9 @@ from comptoir.store.publications import Publications
 from comptoir.store.records import Bindings, RawRecords
 from comptoir.store.sync import Parked, Quarantine
 
-__all__ = ["IN_DOUBT", "decide", "raw_payload", "replay", "resolve"]
+__all__ = ["IN_DOUBT", "decide", "map_again", "raw_payload", "replay", "resolve"]
+
+_BATCH = 500
 
 #: The cause of a write of which nobody but a person can find out whether it arrived.
 IN_DOUBT = "in_doubt"
@@ -36,8 +40,35 @@ def raw_payload(hub: Hub, connection: str, entity: EntityName, external_id: str)
             hint="Pull it again: comptoir run ROUTE --full",
             code="no_raw",
         )
-    data: dict[str, Any] = orjson.loads(hub.vault.unseal(*sealed))
-    return RawItem(entity, external_id, data["payload"], found[1], data.get("parent"), data.get("fault"))
+    return _unsealed(hub, entity, external_id, found[1], *sealed)
+
+
+def _unsealed(
+    hub: Hub, entity: EntityName, external_id: str, modified_at: datetime | None, key: str, body: bytes
+) -> RawItem:
+    data: dict[str, Any] = orjson.loads(hub.vault.unseal(key, body))
+    return RawItem(entity, external_id, data["payload"], modified_at, data.get("parent"), data.get("fault"))
+
+
+def map_again(hub: Hub, link: Link, entity: EntityName, report: RunReport) -> int:
+    """Maps every stored record that another version of the mapping made, through the same door as what is read.
+
+    In batches with a commit each, so it may be interrupted and begun again. Returns how many could not be, because
+    what was received is not kept any more.
+    """
+    mapping = hub.mapping(link.manifest.key, entity, "in")
+    lander = Lander(hub, link, report, unchanged_too=True)
+    after: UUID | None = None
+    dropped = 0
+    while True:
+        with hub.database.transaction() as session:
+            rows = RawRecords(session).mapped_otherwise(link.name, entity, mapping.hash, after=after, limit=_BATCH)
+        items = [_unsealed(hub, entity, row[1], row[2], row[3], row[4]) for row in rows if row[3] is not None]
+        dropped += len(rows) - len(items)
+        lander.land(items)
+        if len(rows) < _BATCH:
+            return dropped
+        after = rows[-1][0]
 
 
 def replay(hub: Hub, parked: Parked, report: RunReport) -> str:

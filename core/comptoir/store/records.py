@@ -11,6 +11,7 @@ from uuid import UUID
 from comptoir.model.refs import EntityName
 from comptoir.store.copying import array_literal
 from comptoir.store.database import Row, Session
+from comptoir.store.document_reader import HEAD_TABLE
 
 __all__ = ["Bindings", "Bound", "KnownRaw", "RawRecords"]
 
@@ -97,6 +98,28 @@ class RawRecords:
             (connection, entity.value, limit),
         )
         return [(r[0], r[1], r[2], r[3], bytes(r[4])) for r in rows]
+
+    def mapped_otherwise(
+        self, connection: str, entity: EntityName, mapping_hash: str, *, after: UUID | None, limit: int
+    ) -> list[tuple[UUID, str, datetime | None, str | None, bytes]]:
+        """Records that another mapping made a document of, in the order of their ids: id, external id, modified, key id
+        and sealed bytes of their newest payload (None and nothing when it was dropped).
+
+        Those that are gone from the connection are left out.
+        """
+        rows = self._session.rows(
+            "select r.id, r.external_id, r.source_modified_at, p.key_id, p.body from ("
+            "  select r.id, r.external_id, r.source_modified_at from raw_record r"
+            f"  join {HEAD_TABLE[entity]} d on d.id = r.record_id"
+            "  where r.connection = %(connection)s and r.entity = %(entity)s and r.state = 'mapped'"
+            "  and r.fingerprint <> ''::bytea and d.mapping_hash <> %(hash)s"
+            "  and (%(after)s::uuid is null or r.id > %(after)s) order by r.id limit %(limit)s"
+            ") r left join lateral ("
+            "  select key_id, body from raw_payload where raw_id = r.id order by version desc limit 1"
+            ") p on true order by r.id",
+            {"connection": connection, "entity": entity.value, "hash": mapping_hash, "after": after, "limit": limit},
+        )
+        return [(r[0], r[1], r[2], r[3], bytes(r[4] or b"")) for r in rows]
 
     def find(self, connection: str, entity: EntityName, external_id: str) -> tuple[UUID, datetime | None] | None:
         """Id and source modification time of one record."""
