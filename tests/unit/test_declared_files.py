@@ -252,7 +252,18 @@ def test_check_counts_and_touches_nothing(tmp_path: Path) -> None:
     report = folder.open().check()
     assert report.ok
     assert report.items[1].detail.startswith("1 files items*.csv, the newest of 2026-09-15 08:29")
+    assert len(report.items) == 2
     assert folder.tree() == before
+
+
+def test_check_names_files_that_nobody_reads(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, options='ready = "marker"\nmarker = ".ok"\n')
+    for name in ("items_1.csv", "items_1.csv.ok", "itmes_2.csv", "itmes_2.csv.ok"):
+        folder.put(name, "1")
+    other = folder.open().check().items[-1]
+    assert (other.name, other.detail) == (
+        "other files", "2 fit no pattern and are never read, for instance itmes_2.csv, itmes_2.csv.ok"
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,8 @@ def use_mapping(hub: Hub, link: Link, entity: EntityName, report: RunReport) -> 
                 code="mapping_change",
             )
         report.notes.append(
-            f"{link.name}: {mapping.name} was changed; all of the newest records are still mapped by it"
+            f"{link.name}: {mapping.name} was changed; all of the newest records are still mapped by it. "
+            f"What is stored keeps what it was until it changes, or until: comptoir map apply {mapping.name}"
         )
     accept_mapping(hub, link, entity, mapping)
 

@@ -109,7 +109,28 @@ class DeclaredFiles:
             waiting = [e for e in found if _matches(e.name, table)]
             newest = f", the newest of {max(e.modified_at for e in waiting):%Y-%m-%d %H:%M} UTC" if waiting else ""
             items.append(CheckItem(entity.value, True, f"{len(waiting)} files {table.pattern}{newest}"))
+        if others := self._others(found):
+            items.append(
+                CheckItem(
+                    "other files",
+                    True,
+                    f"{len(others)} fit no pattern and are never read, for instance {', '.join(others[:3])}",
+                    hint=f"A file that should be read needs a name that a pattern in {self.description.shown} fits.",
+                )
+            )
         return CheckReport(items)
+
+    def _others(self, found: Sequence[FileEntry]) -> list[str]:
+        """Names that no entity's pattern fits and that are no marker of one that does: a supplier's slip, perhaps."""
+        marker = self._table.marker if self._table.ready == "marker" else ""
+        return [
+            e.name
+            for e in found
+            if not any(
+                _matches(e.name, table) or (marker and _matches(e.name.removesuffix(marker), table))
+                for table in self._table.entities.values()
+            )
+        ]
 
     def pull(self, request: PullRequest) -> Iterator[Page]:
         """The rows of the files that are new since the cursor. A bad row, or a bad file, is one refused record."""
