@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from comptoir.errors import MappingError
 from comptoir.mapping.functions import BUILTINS, CONVERSIONS
@@ -76,6 +78,8 @@ RULES: list[tuple[str, Any]] = [
     ("{call: first, with: [{call: upper, with: [text]}]}", "ZOÉ"),
     ("{call: text, with: [text]}", "Zoé"),
     ("{call: join, with: [{const: '-'}]}", None),
+    ("{call: times, with: [{const: '3'}, {const: '0.335'}, {context: company.currency}]}", Decimal("1.01")),
+    ("{call: times, with: [a.none, {const: '0.335'}, {context: company.currency}]}", None),
     # object
     ("{object: {y: text, z: {object: {q: a.b.c}}}}", {"y": " Zoé ", "z": {"q": "deep"}}),
     ("{from: a.b, object: {y: c, z: $root.text, w: nothing}}", {"y": "deep", "z": " Zoé ", "w": None}),
@@ -378,3 +382,50 @@ def test_messages_are_bounded(shop: Workshop, value: Any) -> None:
 
 def test_every_conversion_can_be_called_too() -> None:
     assert CONVERSIONS.keys() <= BUILTINS.keys()
+
+
+@given(
+    st.decimals("-1000000", "1000000", places=2),
+    st.decimals("0", "100", places=2),
+)
+def test_net_and_tax_of_an_amount_are_the_amount(gross: Decimal, rate: Decimal) -> None:
+    net, tax = (BUILTINS[name](str(gross), str(rate), "EUR") for name in ("without_tax", "tax_within"))
+    assert net + tax == gross
+    assert net == net.quantize(Decimal("0.01"))
+    assert abs(net * rate / 100 - tax) <= Decimal("0.01") + rate / 20_000
+
+
+@pytest.mark.parametrize(
+    ("gross", "rate", "currency", "net", "tax"),
+    [
+        ("10.00", "20", "EUR", "8.33", "1.67"),
+        ("5.275", "5.5", "EUR", "5.00", "0.275"),
+        ("1100", "10", "JPY", "1000", "100"),
+        ("-12.00", 20, "EUR", "-10.00", "-2.00"),
+        ("9.99", "0", "EUR", "9.99", "0.00"),
+    ],
+)
+def test_what_an_amount_with_tax_is_made_of(gross: str, rate: Any, currency: str, net: str, tax: str) -> None:
+    assert BUILTINS["without_tax"](gross, rate, currency) == Decimal(net)
+    assert BUILTINS["tax_within"](gross, rate, currency) == Decimal(tax)
+
+
+@pytest.mark.parametrize(
+    ("gross", "rate", "currency", "said"),
+    [
+        ("10", "-100", "EUR", "no tax rate"),
+        ("10", "20", "XXX9", "no currency"),
+        ("1e90", "20", "EUR", "no amount of money"),
+        ("ten", "20", "EUR", "no number"),
+    ],
+)
+def test_what_is_no_amount_is_said(gross: str, rate: str, currency: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        BUILTINS["without_tax"](gross, rate, currency)
+
+
+@pytest.mark.parametrize("missing", [None, ""])
+def test_nothing_has_no_net_and_no_tax(missing: Any) -> None:
+    for name in ("without_tax", "tax_within"):
+        assert BUILTINS[name](missing, "20", "EUR") is None
+        assert BUILTINS[name]("10", missing, "EUR") is None

@@ -8,6 +8,8 @@ from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
 
+from comptoir.model.money import round_money
+
 __all__ = ["BUILTINS", "CONVERSIONS", "CONVERSION_TYPES", "at", "exact", "items", "nested", "pick", "shown", "some"]
 
 _CENT = Decimal("0.01")
@@ -171,6 +173,37 @@ def join(separator: str, *parts: Any) -> str | None:
     return separator.join(str(p) for p in parts if p not in (None, "")) or None
 
 
+def times(left: Any, right: Any, currency: str) -> Decimal | None:
+    """A quantity times a price, at the currency's minor unit, rounded half away from zero; None without one of them."""
+    a, b = decimal(left), decimal(right)
+    return None if a is None or b is None else _money(a * b, currency)
+
+
+def without_tax(gross: Any, rate: Any, currency: str) -> Decimal | None:
+    """What is left of an amount with tax at `rate` percent, at the currency's minor unit; None without one of them."""
+    amount, percent = decimal(gross), decimal(rate)
+    if amount is None or percent is None:
+        return None
+    if percent <= -100:
+        raise ValueError(f"{percent} is no tax rate in percent")
+    return _money(amount * 100 / (100 + percent), currency)
+
+
+def tax_within(gross: Any, rate: Any, currency: str) -> Decimal | None:
+    """The tax in an amount with tax: both together are the amount, to the last digit that it has."""
+    amount, net = decimal(gross), without_tax(gross, rate, currency)
+    return None if amount is None or net is None else amount - net
+
+
+def _money(value: Decimal, currency: str) -> Decimal:
+    try:
+        return round_money(value, currency)
+    except InvalidOperation:
+        raise ValueError(f"{value:.3e} is no amount of money") from None
+    except KeyError:
+        raise ValueError(f"{shown(currency)} is no currency") from None
+
+
 def first(*values: Any) -> Any:
     """The first value that is neither None nor empty."""
     for value in values:
@@ -246,4 +279,11 @@ CONVERSION_TYPES: dict[str, type] = {
     "comma": str,
 }
 
-BUILTINS: dict[str, Callable[..., Any]] = {"join": join, "first": first, **CONVERSIONS}
+BUILTINS: dict[str, Callable[..., Any]] = {
+    "join": join,
+    "first": first,
+    "times": times,
+    "without_tax": without_tax,
+    "tax_within": tax_within,
+    **CONVERSIONS,
+}
