@@ -1,0 +1,25 @@
+-- Customers of EBP Gestion Commerciale. Layout rule: docs/reading-sql.md.
+SELECT
+    'customers 1' AS "Comptoir",
+    c.Id AS "Id",
+    c.Name AS "Name",
+    c.MainInvoicingAddress_Address1 AS "MainInvoicingAddress_Address1",
+    c.MainInvoicingAddress_Address2 AS "MainInvoicingAddress_Address2",
+    c.MainInvoicingAddress_Address3 AS "MainInvoicingAddress_Address3",
+    c.MainInvoicingAddress_Address4 AS "MainInvoicingAddress_Address4",
+    c.MainInvoicingAddress_ZipCode AS "MainInvoicingAddress_ZipCode",
+    c.MainInvoicingAddress_City AS "MainInvoicingAddress_City",
+    c.MainInvoicingAddress_State AS "MainInvoicingAddress_State",
+    c.MainInvoicingAddress_CountryIsoCode AS "MainInvoicingAddress_CountryIsoCode",
+    c.MainInvoicingContact_Email AS "MainInvoicingContact_Email",
+    c.MainInvoicingContact_Phone AS "MainInvoicingContact_Phone",
+    c.IntracommunityVATNumber AS "IntracommunityVATNumber",
+    c.Siren AS "Siren",
+    c.Nic AS "Nic",
+    c.NAF AS "NAF",
+    c.FamilyId AS "FamilyId",
+    c.SettlementModeId AS "SettlementModeId",
+    c.PriceListCategoryId AS "PriceListCategoryId",
+    c.ActiveState AS "ActiveState",
+    CAST(CAST(c.sysModifiedDate AS datetime2) AS varchar(23)) AS "sysModifiedDate"
+FROM Customer c
