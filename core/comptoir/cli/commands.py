@@ -36,25 +36,29 @@ app = typer.Typer(
 )
 quarantine_app = typer.Typer(help="Records that need a person: look, mend, retry.", no_args_is_help=True)
 db_app = typer.Typer(help="Comptoir's database.", no_args_is_help=True)
-app.add_typer(match_app, name="match")
-app.add_typer(connection_app, name="connection")
-app.add_typer(batch_app, name="batch")
-app.add_typer(books_app, name="books")
-app.command("plan")(plan)
-app.command("new-connector")(new_connector)
-app.command("check-connector")(check_connector)
-app.command("doubt")(doubt)
-app.command("simulate")(simulate)
-app.command("gateway")(gateway)
-app.command("todo")(todo)
-app.command("proof")(proof)
-app.command("promote")(promote)
-app.command("handover")(handover)
-app.add_typer(bundle_app, name="support-bundle")
-app.command("webhooks")(webhooks)
-app.add_typer(quarantine_app, name="quarantine")
-app.add_typer(map_app, name="map")
-app.add_typer(db_app, name="db")
+#: The parts of `comptoir --help`, in the order of their first command.
+_DAILY, _TROUBLE, _BOOKS = "Every day", "When something is wrong", "Hand-over and books"
+_SETUP, _INTEGRATION = "Installation", "Integrators and connector authors"
+
+app.command("plan", rich_help_panel=_DAILY)(plan)
+app.command("todo", rich_help_panel=_DAILY)(todo)
+app.add_typer(match_app, name="match", rich_help_panel=_DAILY)
+app.add_typer(quarantine_app, name="quarantine", rich_help_panel=_TROUBLE)
+app.command("doubt", rich_help_panel=_TROUBLE)(doubt)
+app.add_typer(connection_app, name="connection", rich_help_panel=_TROUBLE)
+app.command("webhooks", rich_help_panel=_TROUBLE)(webhooks)
+app.add_typer(bundle_app, name="support-bundle", rich_help_panel=_TROUBLE)
+app.add_typer(batch_app, name="batch", rich_help_panel=_BOOKS)
+app.add_typer(books_app, name="books", rich_help_panel=_BOOKS)
+app.command("proof", rich_help_panel=_BOOKS)(proof)
+app.command("gateway", rich_help_panel=_SETUP)(gateway)
+app.command("promote", rich_help_panel=_SETUP)(promote)
+app.command("handover", rich_help_panel=_SETUP)(handover)
+app.add_typer(db_app, name="db", rich_help_panel=_SETUP)
+app.add_typer(map_app, name="map", rich_help_panel=_INTEGRATION)
+app.command("new-connector", rich_help_panel=_INTEGRATION)(new_connector)
+app.command("check-connector", rich_help_panel=_INTEGRATION)(check_connector)
+app.command("simulate", rich_help_panel=_INTEGRATION)(simulate)
 
 
 @app.callback()
@@ -73,18 +77,10 @@ def _options(
     )
 
 
-def _version(value: bool) -> None:
-    if value:
-        import comptoir
-
-        typer.echo(f"comptoir {comptoir.__version__}")
-        raise typer.Exit
-
-
 # -- setting up --------------------------------------------------------------------------------------------------
 
 
-@app.command()
+@app.command(rich_help_panel=_SETUP)
 def init(
     folder: Annotated[Path, typer.Argument(help="Where the configuration goes.")] = Path(),
     force: Annotated[bool, typer.Option(help="Overwrite an existing comptoir.toml.")] = False,
@@ -96,7 +92,7 @@ def init(
     say(f"Wrote {path}. Next: put the shop's key into AIRFLOW_CONN_BOUTIQUE (see the file), then `comptoir check`.")
 
 
-@app.command()
+@app.command(rich_help_panel=_SETUP)
 def check(
     connection: Annotated[str | None, typer.Argument(help="One connection; all when left out.")] = None,
     as_json: JsonFlag = False,
@@ -133,7 +129,7 @@ def check(
         raise typer.Exit(max(item.exit_code for item in failed))
 
 
-@app.command()
+@app.command(rich_help_panel=_SETUP)
 def connectors(as_json: JsonFlag = False) -> None:
     """List the connectors, installed or described beside comptoir.toml, and what each can do."""
     from comptoir.app.connectors import known, load_connector
@@ -158,7 +154,7 @@ def connectors(as_json: JsonFlag = False) -> None:
     table(["key", "name", "kind", "reads", "writes", "from"], rows)
 
 
-@app.command()
+@app.command(rich_help_panel=_DAILY)
 def routes(as_json: JsonFlag = False) -> None:
     """List the configured routes with their last run."""
     from comptoir.app.overview import list_routes
@@ -188,7 +184,7 @@ def routes(as_json: JsonFlag = False) -> None:
 # -- running -----------------------------------------------------------------------------------------------------
 
 
-@app.command()
+@app.command(rich_help_panel=_DAILY)
 def run(
     route: Annotated[str, typer.Argument(help="The route's name in comptoir.toml.")],
     since: Annotated[
@@ -210,7 +206,7 @@ def run(
     _show_report(report, as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=_DAILY)
 def deliver(
     route: Annotated[str | None, typer.Argument(help="One route; all when left out.")] = None,
     approve: Annotated[bool, typer.Option("--approve", help="Release what waits for approval.")] = False,
@@ -297,7 +293,7 @@ def _show_report(report: RunReport, as_json: bool) -> None:
         say(note)
 
 
-@app.command()
+@app.command(rich_help_panel=_DAILY)
 def journey(
     reference: Annotated[str, typer.Argument(help="Order or refund number, external id, SKU or e-mail address.")],
     lang: Annotated[str | None, typer.Option(help="en or fr; by default the terminal's language.")] = None,
@@ -389,7 +385,7 @@ def quarantine_resolve(
 # -- out, schema, database, demo -----------------------------------------------------------------------------------
 
 
-@app.command()
+@app.command(rich_help_panel=_BOOKS)
 def export(
     what: Annotated[str, typer.Argument(help="fec, orders, quarantine, opening or residuals")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder (fec) or file to write.")] = Path(),
@@ -406,7 +402,7 @@ def export(
     say(f"Wrote {rows} rows to {path}.")
 
 
-@app.command()
+@app.command(rich_help_panel=_INTEGRATION)
 def schema(
     name: Annotated[
         str | None, typer.Argument(help="A model or entity, or `config`; lists them when left out.")
@@ -452,7 +448,7 @@ def db_status(as_json: JsonFlag = False) -> None:
         table(["", ""], list(found.items()))
 
 
-@app.command()
+@app.command(rich_help_panel=_SETUP)
 def demo(
     headless: Annotated[
         bool, typer.Option("--headless", help="Run the scripted day, print the summary, exit.")
@@ -477,7 +473,9 @@ def demo(
     os.execv(sys.executable, arguments)  # noqa: S606 - our own module, no shell
 
 
-@app.command()
+@app.command(rich_help_panel=_SETUP)
 def version() -> None:
     """Print the version."""
-    _version(True)
+    import comptoir
+
+    typer.echo(f"comptoir {comptoir.__version__}")

@@ -15,7 +15,7 @@ __all__ = ["todo"]
 
 def todo(
     mail: Annotated[
-        bool, typer.Option("--mail", help="Mail it to [alerts] mail_to when something urgent is new on it.")
+        bool, typer.Option("--mail", help="Mail it to `mail_to` of `alerts` when something urgent is new on it.")
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
