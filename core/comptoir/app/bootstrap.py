@@ -134,7 +134,7 @@ def check_installation(
             )
     check_booking(settings, file, manifests)
     _check_sources(settings, file, configs)
-    return Installation(settings, file, classes, configs, _accounts(settings, file))
+    return Installation(settings, file, classes, configs, _accounts(settings, file, manifests))
 
 
 def _check_sources(settings: Settings, file: ConfigFile, configs: Mapping[str, Any]) -> None:
@@ -202,9 +202,13 @@ def _connector_config(file: ConfigFile, name: str, connector: type[Connector], o
         raise file.error(("connections", name, *key), message) from None
 
 
-def _accounts(settings: Settings, file: ConfigFile) -> AccountMap:
+def _accounts(settings: Settings, file: ConfigFile, manifests: Mapping[str, Manifest]) -> AccountMap:
     given = settings.accounting
-    channels = [name for name, c in settings.connections.items() if c.invoicing in ("self", "hub")]
+    channels = [
+        name
+        for name, c in settings.connections.items()
+        if c.invoicing in ("self", "hub") and EntityName.ORDER in manifests[name].entities
+    ]
     if len(channels) == 1:
         # Nothing to tell apart: the shop's own numbers are the piece numbers.
         own = given.get("channels", {}) if isinstance(given.get("channels", {}), dict) else {}

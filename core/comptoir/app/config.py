@@ -105,7 +105,7 @@ class ConnectionSettings(BaseModel):
     connector: Annotated[str, StringConstraints(min_length=1)]
     cutover: date | None = Field(default=None, description="Earlier documents are never delivered or posted")
     invoicing: str | None = Field(
-        default=None, description='Who numbers and books this channel\'s sales: a connection, "self" or "hub"'
+        default=None, description='Who numbers and books what comes from there: a connection, "self" or "hub"'
     )
     calls_per_minute: Annotated[float, Field(strict=True, gt=0, le=1_000_000, allow_inf_nan=False)] | None = Field(
         default=None, description="Requests a minute of all processes together; the connector's own when left out"

@@ -117,10 +117,10 @@ def deliver_route(hub: Hub, name: str, *, approve: bool = False, trigger: str = 
 
 
 def _sources(hub: Hub, route: Route) -> list[tuple[EntityName, str]]:
-    """What to read for a route. What the hub derives is fed by the orders of the channels that it books."""
+    """What to read for a route. What the hub derives is fed by the documents of the connections that it books."""
     if not route.from_hub:
         return [(route.entity, source) for source in route.sources]
-    return [(EntityName.ORDER, link.name) for link in hub.hub_channels()]
+    return [(entity, link.name) for link in hub.hub_channels() for entity in link.booked]
 
 
 def _compare(hub: Hub, route: Route, report: RunReport, stopped: Stopped, read: Callable[..., None]) -> None:

@@ -1,152 +1,255 @@
-"""Derive: journal entries of the channels whose sales the hub books.
+"""Derive: journal entries of the documents that the hub books: orders, payouts, Z closings, supplier invoices.
 
-Orders that changed (or got a refund) were marked in the transaction of their change. Each mark is taken together
-with what is derived from it: new entries, their deliveries to the books, or a parked record with its cause. Issued
-entries are never edited: what differs is reversed and posted again.
+Documents that changed (or orders that got a refund) were marked in the transaction of their change. Each mark is taken
+together with what is derived from it: new entries, their deliveries to the books, or a parked record with its cause.
+Issued entries are never edited: what differs is reversed and posted again.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from datetime import date
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
-from comptoir.domain.accounts import ChannelBooks
 from comptoir.domain.corrections import base_key, correct_entries, difference_entries, rewrite_entries
+from comptoir.domain.entries import parked
 from comptoir.domain.journal import derive_entries
+from comptoir.domain.payouts import fee_invoice_entry, payout_entries
 from comptoir.domain.periods import into_open_period
+from comptoir.domain.purchases import supplier_entry
+from comptoir.domain.tills import z_entries
 from comptoir.engine.counts import RunReport
-from comptoir.engine.hub import Hub
+from comptoir.engine.hub import BOOKED, Hub
 from comptoir.engine.policies import BEFORE_CUTOVER
 from comptoir.errors import MappingError
 from comptoir.model.accounting import JournalEntry
-from comptoir.model.order import Refund, SalesOrder
+from comptoir.model.payout import Payout
+from comptoir.model.purchasing import SupplierInvoice
 from comptoir.model.refs import EntityName
 from comptoir.store.database import Session
 from comptoir.store.documents import Documents, Stored
 from comptoir.store.journal import Dirty, Journal
 from comptoir.store.outbox import Outbox, new_delivery
-from comptoir.store.sync import Quarantine, Runs
+from comptoir.store.sync import OpeningItems, Quarantine, Runs
 
-__all__ = ["derive_journal"]
+__all__ = ["called_for", "case_of", "derive_journal"]
 
 _BATCH = 200
+_WORDS = {
+    EntityName.ORDER: "order",
+    EntityName.PAYOUT: "payout",
+    EntityName.Z_REPORT: "Z",
+    EntityName.SUPPLIER_INVOICE: "invoice",
+}
+#: What a document calls for now; MappingError when it cannot be booked.
+Wanted = Callable[[Stored], list[JournalEntry]]
 
 
 def derive_journal(hub: Hub, report: RunReport) -> None:
-    """Works through the marked orders, a batch per transaction."""
+    """Works through the marked documents, a batch per transaction."""
     while True:
         with hub.database.transaction() as session:
             ids = Dirty(session).take("journal", _BATCH)
-            if ids:
-                _derive(hub, session, ids, report)
+            for entity, found in Documents(session).entities_of(ids, BOOKED).items():
+                _Derivation(hub, session, report).derive(entity, found)
         if not ids:
             return
 
 
-def _derive(hub: Hub, session: Session, ids: Sequence[UUID], report: RunReport) -> None:
-    documents = Documents(session)
-    orders = documents.load(EntityName.ORDER, ids)
-    by_channel: dict[str, list[Stored]] = defaultdict(list)
-    for stored in orders.values():
-        by_channel[stored.head.connection].append(stored)
-    posted = Journal(session).of_documents(list(orders))
-    withdrawn = Journal(session).withdrawn_of(list(orders))
-    now = hub.ports.clock.now()
-    counts = report.entities[EntityName.JOURNAL_ENTRY]
-    new: list[tuple[UUID, UUID, JournalEntry]] = []
-    deliveries: list[Any] = []
-    outcomes: list[Any] = []
-    for channel, stored_orders in by_channel.items():
-        refunds = documents.refunds_of(channel, [s.document.external_id for s in stored_orders])
-        books = hub.accounts.channel(channel, invoicing=hub.link(channel).invoicing or "self")
-        done: list[str] = []
-        for stored in stored_orders:
-            order: SalesOrder = stored.document
-            counts.considered += 1
-            if stored.head.before_cutover:
-                counts.skip(BEFORE_CUTOVER)
+def case_of(entity: EntityName, external_id: str) -> str:
+    """The id under which a document waits because it cannot be booked: an order's own; others may have the same."""
+    return external_id if entity is EntityName.ORDER else f"{entity.value}/{external_id}"
+
+
+def called_for(hub: Hub, session: Session, entity: EntityName, stored: Sequence[Stored]) -> Wanted:
+    """What calls for the entries of these documents, which are of one entity; everything is read in sets."""
+    documents, accounts = Documents(session), hub.accounts
+    if entity is EntityName.ORDER:
+        refunds: dict[tuple[str, str], list[Any]] = {}
+        for connection in {s.head.connection for s in stored}:
+            ids = [s.document.external_id for s in stored if s.head.connection == connection]
+            for external_id, found in documents.refunds_of(connection, ids).items():
+                refunds[connection, external_id] = [r.document for r in found if not r.head.before_cutover]
+        books = {
+            name: accounts.channel(name, invoicing=hub.link(name).invoicing or "self")
+            for name in {s.head.connection for s in stored}
+        }
+        return lambda s: derive_entries(
+            s.document,
+            refunds.get((s.head.connection, s.document.external_id), []),
+            channel=books[s.head.connection],
+            accounts=accounts,
+        )
+    if entity is EntityName.PAYOUT:
+        return lambda s: payout_entries(s.document, accounts=accounts)
+    if entity is EntityName.Z_REPORT:
+        return lambda s: z_entries(s.document, accounts=accounts)
+    journal = Journal(session)
+
+    def invoiced(one: Stored) -> list[JournalEntry]:
+        invoice: SupplierInvoice = one.document
+        if invoice.withheld_by is None:
+            return [supplier_entry(invoice, accounts=accounts)]
+        payouts = documents.payouts_named(invoice.withheld_by, invoice.payout_ids)
+        others = documents.invoices_withheld(invoice.withheld_by, invoice.payout_ids)
+        posted = journal.of_documents([*payouts, *(key for key in others if key != one.head.record_id)])
+        entry = fee_invoice_entry(invoice, [e for of_one in posted.values() for e in of_one], accounts=accounts)
+        return [] if entry is None else [entry]
+
+    return invoiced
+
+
+class _Derivation:
+    """What follows from documents of one entity, in one transaction."""
+
+    def __init__(self, hub: Hub, session: Session, report: RunReport) -> None:
+        self._hub = hub
+        self._session = session
+        self._report = report
+        self._counts = report.entities[EntityName.JOURNAL_ENTRY]
+        self._now = hub.ports.clock.now()
+        self._documents = Documents(session)
+        self._new: list[tuple[UUID, UUID, JournalEntry]] = []
+        self._deliveries: list[Any] = []
+        self._outcomes: list[Any] = []
+
+    def derive(self, entity: EntityName, ids: Sequence[UUID]) -> None:
+        """Adds what these documents call for to the journal and to the outbox."""
+        stored = list(self._documents.load(entity, ids).values())
+        journal = Journal(self._session)
+        posted = journal.of_documents([s.head.record_id for s in stored])
+        withdrawn = journal.withdrawn_of([s.head.record_id for s in stored])
+        wanted = called_for(self._hub, self._session, entity, stored)
+        done: dict[str, list[str]] = defaultdict(list)
+        for one in stored:
+            self._counts.considered += 1
+            connection, case = one.head.connection, case_of(entity, one.document.external_id)
+            reason = BEFORE_CUTOVER if one.head.before_cutover else self._not_ours(entity, connection)
+            if reason is not None:
+                self._counts.skip(reason)
                 continue
-            its_refunds = [r.document for r in refunds.get(order.external_id, ()) if not r.head.before_cutover]
             try:
-                entries = _entries(
-                    hub, order, its_refunds, books, posted.get(stored.head.record_id, []),
-                    withdrawn.get(stored.head.record_id, []), now.date(),
-                )  # fmt: skip
+                entries = self._missing(
+                    wanted(one), posted.get(one.head.record_id, []), withdrawn.get(one.head.record_id, [])
+                )
+                if entity is not EntityName.ORDER:  # an order's keys hold its own id on its connection
+                    self._not_taken(entity, one, entries)
             except MappingError as error:
-                counts.quarantined += 1
-                _park(hub, session, channel, order, error, report, stored.head.record_id)
-                outcomes.append(
-                    (
-                        report.run_id, channel, EntityName.JOURNAL_ENTRY.value, order.external_id, "parked",
-                        error.code,
-                    )
-                )  # fmt: skip
+                self._park(entity, one, error)
                 continue
-            done.append(order.external_id)
-            if not entries:
-                counts.unchanged += 1
-                continue
-            counts.changed += 1
+            done[connection].append(case)
+            self._follows(entity, one)
+            self._counts.changed += bool(entries)
+            self._counts.unchanged += not entries
             for entry in entries:
-                entry_id = hub.ports.ids.new()
-                new.append((entry_id, stored.head.record_id, entry))
-                for route in hub.routes.values():
-                    if route.from_hub and route.entity is EntityName.JOURNAL_ENTRY:
-                        deliveries.extend(
-                            new_delivery(
-                                hub.ports.ids.new(), now, target=target, entity=EntityName.JOURNAL_ENTRY,
-                                record_id=entry_id, source=channel, route=route.name, key=entry.key,
-                            )
-                            for target in route.targets
-                        )  # fmt: skip
-        Quarantine(session).resolve(channel, EntityName.JOURNAL_ENTRY, done, "its entries could be derived", now)
-    Journal(session).append(new, now)
-    Outbox(session).add(deliveries)
-    Runs(session).outcomes(outcomes)
+                self._add(one, entry)
+        for connection, cases in done.items():
+            Quarantine(self._session).resolve(
+                connection, EntityName.JOURNAL_ENTRY, cases, "its entries could be derived", self._now
+            )
+        journal.append(self._new, self._now)
+        Outbox(self._session).add(self._deliveries)
+        Runs(self._session).outcomes(self._outcomes)
+
+    def _not_ours(self, entity: EntityName, connection: str) -> str | None:
+        """Why documents of this kind are not booked from there (any more), or None."""
+        link = self._hub.link(connection)
+        if entity in link.booked or (entity is EntityName.ORDER and not link.posts_by_hub):
+            return None  # sales whose authority has changed are parked, not passed over
+        return "booked with its Z closing" if entity is EntityName.ORDER else "not booked by the hub"
+
+    def _missing(
+        self, wanted: list[JournalEntry], posted: list[JournalEntry], withdrawn: list[JournalEntry]
+    ) -> list[JournalEntry]:
+        """What must be added to the journal for a document: corrections of what is posted, in open periods; what was
+        taken back from the books is written again under its piece."""
+        accounts, today = self._hub.accounts, self._now.date()
+        standing = {base_key(entry.key) for entry in posted}
+        taken_back = [entry for entry in withdrawn if base_key(entry.key) not in standing]
+        again = {base_key(entry.key) for entry in taken_back}
+        redone = rewrite_entries(taken_back, [entry for entry in wanted if entry.key in again]).entries
+        correct = difference_entries if accounts.corrections == "difference" else correct_entries
+        added = correct(posted, [entry for entry in wanted if entry.key not in again], posted_on=today)
+        return into_open_period([*redone, *added], accounts=accounts, today=today)
+
+    def _not_taken(self, entity: EntityName, one: Stored, entries: Sequence[JournalEntry]) -> None:
+        """Two records of one document (a payout that two connections give, a number used twice) are booked once."""
+        owners = Journal(self._session).owners([entry.key for entry in entries])
+        owners.update({entry.key: document for _, document, entry in self._new})
+        other = next((e for e in entries if owners.get(e.key, one.head.record_id) != one.head.record_id), None)
+        if other is not None:
+            raise parked(
+                f"{_WORDS[entity]} {_number(one)}",
+                f"{base_key(other.key)} is booked already, from another record",
+                "external_id",
+                "booked_twice",
+                "It would be in the books twice: delete the record that is wrong at its source, or give the document "
+                "its own number.",
+            )
+
+    def _add(self, one: Stored, entry: JournalEntry) -> None:
+        hub, entry_id = self._hub, self._hub.ports.ids.new()
+        self._new.append((entry_id, one.head.record_id, entry))
+        for route in hub.routes.values():
+            if route.from_hub and route.entity is EntityName.JOURNAL_ENTRY:
+                self._deliveries.extend(
+                    new_delivery(
+                        hub.ports.ids.new(), self._now, target=target, entity=EntityName.JOURNAL_ENTRY,
+                        record_id=entry_id, source=one.head.connection, route=route.name, key=entry.key,
+                    )
+                    for target in route.targets
+                )  # fmt: skip
+
+    def _follows(self, entity: EntityName, one: Stored) -> None:
+        """A payout: the fee invoices that wait for it are looked at again, and what it lists of history is listed."""
+        if entity is not EntityName.PAYOUT:
+            return
+        payout: Payout = one.document
+        waiting = self._documents.invoices_withheld(payout.provider, [payout.external_id])
+        Dirty(self._session).mark("journal", waiting, self._now)
+        opening = OpeningItems(self._session)
+        opening.forget(one.head.connection, EntityName.PAYOUT, f"{payout.external_id}/")
+        cutover = self._hub.link(one.head.connection).cutover
+        named = {line.order_number for line in payout.lines if line.order_number is not None}
+        history = self._documents.numbers_known(sorted(named)) if named else {}
+        for line in payout.lines:
+            number = line.order_number
+            unknown_and_old = cutover is not None and line.occurred_on < cutover
+            if number is None or not line.amount or not history.get(number, unknown_and_old):
+                continue
+            opening.add(
+                self._hub.ports.ids.new(),
+                connection=one.head.connection,
+                entity=EntityName.PAYOUT,
+                external_id=f"{payout.external_id}/{line.external_id}",
+                names=f"order {number}",
+                amount=line.amount,
+                currency=payout.currency,
+                dated_on=payout.paid_on,
+                reason="paid out after the cutover, sold before",
+                at=self._now,
+            )
+
+    def _park(self, entity: EntityName, one: Stored, error: MappingError) -> None:
+        connection, case = one.head.connection, case_of(entity, one.document.external_id)
+        self._counts.quarantined += 1
+        Quarantine(self._session).park(
+            self._hub.ports.ids.new(),
+            connection=connection,
+            entity=EntityName.JOURNAL_ENTRY,
+            external_id=case,
+            record_id=one.head.record_id,
+            cause=error.code,
+            message=f"{_WORDS[entity]} {_number(one)} on {connection} cannot be booked: {error.message}",
+            field=error.field,
+            hint=error.hint,
+            at=self._now,
+        )
+        self._outcomes.append(
+            (self._report.run_id, connection, EntityName.JOURNAL_ENTRY.value, case, "parked", error.code)
+        )
 
 
-def _entries(
-    hub: Hub,
-    order: SalesOrder,
-    refunds: list[Refund],
-    books: ChannelBooks,
-    posted: list[JournalEntry],
-    withdrawn: list[JournalEntry],
-    today: date,
-) -> list[JournalEntry]:
-    """What must be added to the journal for an order: corrections of what is posted, in open periods; what was taken
-    back from the books is written again under its piece."""
-    wanted = derive_entries(order, refunds, channel=books, accounts=hub.accounts)
-    standing = {base_key(entry.key) for entry in posted}
-    taken_back = [entry for entry in withdrawn if base_key(entry.key) not in standing]
-    again = {base_key(entry.key) for entry in taken_back}
-    redone = rewrite_entries(taken_back, [entry for entry in wanted if entry.key in again]).entries
-    correct = difference_entries if hub.accounts.corrections == "difference" else correct_entries
-    added = correct(posted, [entry for entry in wanted if entry.key not in again], posted_on=today)
-    return [*redone, *into_open_period(added, accounts=hub.accounts, today=today)]
-
-
-def _park(
-    hub: Hub,
-    session: Session,
-    channel: str,
-    order: SalesOrder,
-    error: MappingError,
-    report: RunReport,
-    record_id: UUID,
-) -> None:
-    Quarantine(session).park(
-        hub.ports.ids.new(),
-        connection=channel,
-        entity=EntityName.JOURNAL_ENTRY,
-        external_id=order.external_id,
-        record_id=record_id,
-        cause=error.code,
-        message=f"order {order.number} on {channel} cannot be booked: {error.message}",
-        field=error.field,
-        hint=error.hint,
-        at=hub.ports.clock.now(),
-    )
+def _number(one: Stored) -> str:
+    return str(one.document.number)

@@ -169,5 +169,8 @@ def _adder(documents: Documents, entity: EntityName) -> Callable[[Any, Head], No
         EntityName.CUSTOMER: documents.add_customer,
         EntityName.ITEM: documents.add_item,
         EntityName.STOCK: documents.add_stock,
+        EntityName.PAYOUT: documents.add_payout,
+        EntityName.Z_REPORT: documents.add_z_report,
+        EntityName.SUPPLIER_INVOICE: documents.add_supplier_invoice,
     }
     return adders[entity]

@@ -20,13 +20,16 @@ from comptoir.sdk.protocols import Company, Connector
 from comptoir.store.database import Database
 from comptoir.store.vault import Vault
 
-__all__ = ["BROUGHT_ALONG", "NOT_OURS", "Hub", "Link", "Route"]
+__all__ = ["BOOKED", "BROUGHT_ALONG", "NOT_OURS", "Hub", "Link", "Route"]
 
 #: The code of the error when an installation must not write to a connection.
 NOT_OURS = "staging"
 
 #: Documents that travel with another entity's route.
 BROUGHT_ALONG: dict[EntityName, tuple[EntityName, ...]] = {EntityName.ORDER: (EntityName.REFUND,)}
+
+#: Documents that the hub makes journal entries of; a fee invoice comes after the payouts that it was withheld from.
+BOOKED = (EntityName.ORDER, EntityName.PAYOUT, EntityName.Z_REPORT, EntityName.SUPPLIER_INVOICE)
 
 
 def _anything_goes() -> None:
@@ -61,8 +64,22 @@ class Link:
 
     @property
     def posts_by_hub(self) -> bool:
-        """The hub derives the journal entries of this channel's sales."""
+        """The hub derives the journal entries of this connection's documents."""
         return self.invoicing in ("self", "hub")
+
+    @property
+    def booked(self) -> tuple[EntityName, ...]:
+        """The documents of this connection that the hub books.
+
+        A till that gives its Z closings is booked by them (sales-accounting §6), so that its tickets are not.
+        """
+        if not self.posts_by_hub:
+            return ()
+        known = self.manifest.entities
+        given = [entity for entity in BOOKED if entity in known and (known[entity].pull or known[entity].fetch)]
+        if EntityName.Z_REPORT in given:
+            given = [entity for entity in given if entity is not EntityName.ORDER]
+        return tuple(given)
 
 
 @dataclass(frozen=True, slots=True)

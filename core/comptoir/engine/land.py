@@ -415,10 +415,11 @@ class Lander:
     def _mark_dirty(
         self, session: Session, batch: _Batch, entity: EntityName, changed: list[Changed], now: datetime
     ) -> None:
-        """Marks the orders whose journal entries must be derived again, in this same transaction."""
-        if entity is EntityName.ORDER:
+        """Marks the documents whose journal entries must be derived again, in this same transaction."""
+        booked = self._link.booked
+        if entity in booked:
             batch.dirty.mark("journal", [c.record_id for c in changed], now)
-        elif entity is EntityName.REFUND:
+        elif entity is EntityName.REFUND and EntityName.ORDER in booked:
             orders = batch.documents.order_ids(self._link.name, {c.document.order_id for c in changed})
             batch.dirty.mark("journal", orders, now)
 
@@ -447,4 +448,13 @@ class Lander:
 
 #: What changes how many units may be offered.
 _MOVES_STOCK = frozenset({EntityName.ORDER, EntityName.REFUND, EntityName.STOCK})
-_ENTITY_ORDER = [EntityName.ITEM, EntityName.STOCK, EntityName.CUSTOMER, EntityName.ORDER, EntityName.REFUND]
+_ENTITY_ORDER = [
+    EntityName.ITEM,
+    EntityName.STOCK,
+    EntityName.CUSTOMER,
+    EntityName.ORDER,
+    EntityName.REFUND,
+    EntityName.PAYOUT,
+    EntityName.Z_REPORT,
+    EntityName.SUPPLIER_INVOICE,
+]

@@ -7,6 +7,9 @@ from datetime import date
 from comptoir.domain.availability import OFFLINE
 from comptoir.model.base import Canonical
 from comptoir.model.order import FulfilmentState, PaymentState, Refund, SalesOrder
+from comptoir.model.payout import Payout
+from comptoir.model.purchasing import SupplierInvoice
+from comptoir.model.till import ZReport
 
 __all__ = ["BEFORE_CUTOVER", "gate", "is_before_cutover"]
 
@@ -21,6 +24,12 @@ def is_before_cutover(document: Canonical, cutover: date | None) -> bool:
         return document.ordered_on < cutover
     if isinstance(document, Refund):
         return document.refunded_on < cutover
+    if isinstance(document, Payout):
+        return document.paid_on < cutover
+    if isinstance(document, ZReport):
+        return document.closed_on < cutover
+    if isinstance(document, SupplierInvoice):
+        return document.issued_on < cutover
     return False
 
 

@@ -22,7 +22,7 @@ _BATCH = 500
 
 
 def replan(hub: Hub, link: Link, entity: EntityName, report: RunReport) -> None:
-    """Plans what targets of this connection and entity never got; marks sales that were never booked."""
+    """Plans what targets of this connection and entity never got; marks documents that were never booked."""
     for route, target in hub.subscribers(link.name, entity):
         if hub.publishes(route, target) or hub.matches(entity, target):
             continue  # what is missing there is found by matching
@@ -51,6 +51,6 @@ def replan(hub: Hub, link: Link, entity: EntityName, report: RunReport) -> None:
             after = found[-1]
         if planned:
             report.notes.append(f"{planned} {entity.value} documents that {target} was never given are planned for it")
-    if link.posts_by_hub and entity is EntityName.ORDER:
+    if entity in link.booked:
         with hub.database.transaction() as session:
-            Dirty(session).mark_unbooked(link.name, hub.ports.clock.now())
+            Dirty(session).mark_unbooked(entity, link.name, hub.ports.clock.now())

@@ -46,6 +46,9 @@ class EntityName(enum.StrEnum):
     ORDER = "order"
     CUSTOMER = "customer"
     REFUND = "refund"
+    PAYOUT = "payout"
+    Z_REPORT = "z_report"
+    SUPPLIER_INVOICE = "supplier_invoice"
     JOURNAL_ENTRY = "journal_entry"
 
 

@@ -19,6 +19,9 @@ ENTITY_MODELS: dict[EntityName, type[Canonical]] = {
     EntityName.CUSTOMER: parties.Customer,
     EntityName.ITEM: item.Item,
     EntityName.STOCK: stock.StockLevel,
+    EntityName.PAYOUT: payout.Payout,
+    EntityName.Z_REPORT: till.ZReport,
+    EntityName.SUPPLIER_INVOICE: purchasing.SupplierInvoice,
     EntityName.JOURNAL_ENTRY: accounting.JournalEntry,
 }
 

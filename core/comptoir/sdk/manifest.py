@@ -106,7 +106,7 @@ class Manifest(_Closed):
     name: str
     version: str
     summary: str
-    kind: Literal["shop", "marketplace", "pos", "supplier", "back_office", "accounting", "crm"]
+    kind: Literal["shop", "marketplace", "gateway", "pos", "supplier", "back_office", "accounting", "crm"]
     api_version: str | None = Field(default=None, description="The version of the remote's interface that is spoken")
     api_version_ends: date | None = Field(default=None, description="The last day on which the remote serves it")
     entities: dict[EntityName, EntityCapability]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ from comptoir.model.order import Refund, SalesOrder
 from comptoir.model.parties import Customer
 from comptoir.model.refs import EntityName
 from comptoir.model.stock import StockLevel
+from comptoir.store import settlements
 from comptoir.store.database import Row, Session
 
 __all__ = ["CHILDREN", "HEAD_TABLE", "TABLES", "DocumentReader", "Head", "Stored"]
@@ -101,6 +102,7 @@ TABLES = {
     "item_price": _PRICE,
     "stock_level": _STOCK,
     "customer_consent": _CONSENT,
+    **settlements.TABLES,
 }
 HEAD_TABLE = {
     EntityName.ORDER: "sales_order",
@@ -108,6 +110,7 @@ HEAD_TABLE = {
     EntityName.CUSTOMER: "customer",
     EntityName.ITEM: "item",
     EntityName.STOCK: "stock_level",
+    **settlements.HEAD_TABLE,
 }
 CHILDREN = {
     EntityName.ORDER: (
@@ -117,7 +120,10 @@ CHILDREN = {
     EntityName.CUSTOMER: ("personal_party", "customer_consent"),
     EntityName.ITEM: ("item_price",),
     EntityName.STOCK: (),
+    **settlements.CHILDREN,
 }  # fmt: skip
+#: Whose rows say whether they are from before the cutover.
+_DATED = (EntityName.ORDER, EntityName.REFUND, *settlements.HEAD_TABLE)
 
 
 class DocumentReader:
@@ -136,14 +142,54 @@ class DocumentReader:
         wanted = list(ids)
         if not wanted:
             return {}
-        loader = {
+        loaders: dict[EntityName, Callable[[list[UUID]], dict[UUID, Stored]]] = {
             EntityName.ORDER: self._load_orders,
             EntityName.REFUND: self._load_refunds,
             EntityName.CUSTOMER: self._load_customers,
             EntityName.ITEM: self._load_items,
             EntityName.STOCK: self._load_stock,
-        }[entity]
-        return loader(wanted)
+            EntityName.PAYOUT: lambda of: _stored(settlements.read_payouts(self, of)),
+            EntityName.Z_REPORT: lambda of: _stored(settlements.read_z_reports(self, of)),
+            EntityName.SUPPLIER_INVOICE: lambda of: _stored(settlements.read_invoices(self, of)),
+        }
+        return loaders[entity](wanted)
+
+    def entities_of(self, ids: Sequence[UUID], among: Sequence[EntityName]) -> dict[EntityName, list[UUID]]:
+        """Which of these documents belong to which of these entities; one that is gone belongs to none."""
+        found: dict[EntityName, list[UUID]] = {}
+        left = list(ids)
+        for entity in among:
+            if not left:
+                break
+            rows = self._session.rows(f"select id from {HEAD_TABLE[entity]} where id = any(%s)", (left,))
+            if rows:
+                found[entity] = [row[0] for row in rows]
+                mine = set(found[entity])
+                left = [key for key in left if key not in mine]
+        return found
+
+    def payouts_named(self, provider: str, external_ids: Sequence[str]) -> list[UUID]:
+        """The payouts of a provider under these ids of its own."""
+        rows = self._session.rows(
+            "select id from payout where provider = %s and external_id = any(%s)", (provider, list(external_ids))
+        )
+        return [row[0] for row in rows]
+
+    def invoices_withheld(self, provider: str, payout_ids: Sequence[str]) -> list[UUID]:
+        """The fee invoices that were withheld from one of these payouts of a provider."""
+        rows = self._session.rows(
+            "select id from supplier_invoice where withheld_by = %s and payout_ids && %s::text[]",
+            (provider, list(payout_ids)),
+        )
+        return [row[0] for row in rows]
+
+    def numbers_known(self, numbers: Iterable[str]) -> dict[str, bool]:
+        """Of these order numbers, those that are known; True where only an order from before the cutover has it."""
+        rows = self._session.rows(
+            "select number, bool_and(before_cutover) from sales_order where number = any(%s) group by number",
+            (list(numbers),),
+        )
+        return {row[0]: row[1] for row in rows}
 
     def price_terms(self, connection: str) -> tuple[PriceBasis, str] | None:
         """Price basis and currency of what a connection lists, by the newest item; None when nothing has a price."""
@@ -161,7 +207,7 @@ class DocumentReader:
 
         Documents from before the cutover are left out, and refunds whose order the target was not given.
         """
-        cutover = "and not d.before_cutover " if entity in (EntityName.ORDER, EntityName.REFUND) else ""
+        cutover = "and not d.before_cutover " if entity in _DATED else ""
         if entity is EntityName.REFUND:
             cutover += (
                 "and exists (select 1 from sales_order o join delivery x on x.record_id = o.id "
@@ -246,32 +292,35 @@ class DocumentReader:
             stored_refunds.sort(key=lambda s: (s.document.refunded_at, s.document.external_id))
         return grouped
 
-    def _dicts(self, table: str, key: str, ids: list[UUID], order: str) -> list[dict[str, Any]]:
+    def dicts(self, table: str, key: str, ids: list[UUID], order: str) -> list[dict[str, Any]]:
+        """Rows of one of our tables by name of column."""
         columns = [c.strip() for c in TABLES[table].split(",")]
         query = f"select {TABLES[table]} from {table} where {key} = any(%s) order by {order}"
         return [dict(zip(columns, row, strict=True)) for row in self._session.rows(query, (ids,))]
 
-    def _grouped(self, table: str, ids: list[UUID], order: str) -> dict[UUID, list[dict[str, Any]]]:
+    def grouped(self, table: str, ids: list[UUID], order: str) -> dict[UUID, list[dict[str, Any]]]:
+        """Rows of a table of children by their document."""
         grouped: dict[UUID, list[dict[str, Any]]] = defaultdict(list)
-        for row in self._dicts(table, "document_id", ids, order):
+        for row in self.dicts(table, "document_id", ids, order):
             grouped[row.pop("document_id")].append(row)
         return grouped
 
-    def _parties(self, ids: list[UUID]) -> dict[UUID, dict[str, dict[str, Any]]]:
+    def parties(self, ids: list[UUID]) -> dict[UUID, dict[str, dict[str, Any]]]:
+        """Personal data by document and role."""
         grouped: dict[UUID, dict[str, dict[str, Any]]] = defaultdict(dict)
-        for row in self._dicts("personal_party", "document_id", ids, "document_id, role"):
+        for row in self.dicts("personal_party", "document_id", ids, "document_id, role"):
             grouped[row["document_id"]][row["role"]] = row
         return grouped
 
     def _load_orders(self, ids: list[UUID]) -> dict[UUID, Stored]:
-        lines = self._grouped("order_line", ids, "document_id, position")
-        charges = self._grouped("document_charge", ids, "document_id, position")
-        discounts = self._grouped("document_discount", ids, "document_id, position")
-        payments = self._grouped("document_payment", ids, "document_id, position")
+        lines = self.grouped("order_line", ids, "document_id, position")
+        charges = self.grouped("document_charge", ids, "document_id, position")
+        discounts = self.grouped("document_discount", ids, "document_id, position")
+        payments = self.grouped("document_payment", ids, "document_id, position")
         taxes = self._tax_index(ids)
-        parties = self._parties(ids)
+        parties = self.parties(ids)
         found = {}
-        for row in self._dicts("sales_order", "id", ids, "id"):
+        for row in self.dicts("sales_order", "id", ids, "id"):
             key = row["id"]
             people = parties[key]
             buyer = people.get("buyer", {})
@@ -316,12 +365,12 @@ class DocumentReader:
         return found
 
     def _load_refunds(self, ids: list[UUID]) -> dict[UUID, Stored]:
-        lines = self._grouped("refund_line", ids, "document_id, position")
-        charges = self._grouped("document_charge", ids, "document_id, position")
+        lines = self.grouped("refund_line", ids, "document_id, position")
+        charges = self.grouped("document_charge", ids, "document_id, position")
         taxes = self._tax_index(ids)
-        parties = self._parties(ids)
+        parties = self.parties(ids)
         found = {}
-        for row in self._dicts("refund", "id", ids, "id"):
+        for row in self.dicts("refund", "id", ids, "id"):
             key = row["id"]
             note = parties[key].get("refund", {})
             refund = Refund.model_validate(
@@ -349,10 +398,10 @@ class DocumentReader:
         return found
 
     def _load_customers(self, ids: list[UUID]) -> dict[UUID, Stored]:
-        parties = self._parties(ids)
-        consents = self._grouped("customer_consent", ids, "document_id, position")
+        parties = self.parties(ids)
+        consents = self.grouped("customer_consent", ids, "document_id, position")
         found = {}
-        for row in self._dicts("customer", "id", ids, "id"):
+        for row in self.dicts("customer", "id", ids, "id"):
             people = dict(parties[row["id"]])
             party = people.pop("party", {})
             customer = Customer.model_validate(
@@ -378,9 +427,9 @@ class DocumentReader:
         return found
 
     def _load_items(self, ids: list[UUID]) -> dict[UUID, Stored]:
-        prices = self._grouped("item_price", ids, "document_id, position")
+        prices = self.grouped("item_price", ids, "document_id, position")
         found = {}
-        for row in self._dicts("item", "id", ids, "id"):
+        for row in self.dicts("item", "id", ids, "id"):
             fields = {name: row[name] for name in Item.model_fields if name in row}
             item = Item.model_validate(fields | {"prices": [_without(p, "position") for p in prices[row["id"]]]})
             found[row["id"]] = Stored(_head(row), item)
@@ -388,18 +437,22 @@ class DocumentReader:
 
     def _load_stock(self, ids: list[UUID]) -> dict[UUID, Stored]:
         found = {}
-        for row in self._dicts("stock_level", "id", ids, "id"):
+        for row in self.dicts("stock_level", "id", ids, "id"):
             fields = {name: row[name] for name in StockLevel.model_fields}
             found[row["id"]] = Stored(_head(row), StockLevel.model_validate(fields))
         return found
 
     def _tax_index(self, ids: list[UUID]) -> dict[tuple[UUID, str, int], list[dict[str, Any]]]:
         index: dict[tuple[UUID, str, int], list[dict[str, Any]]] = defaultdict(list)
-        for row in self._dicts("document_tax", "document_id", ids, "document_id, owner, position, seq"):
+        for row in self.dicts("document_tax", "document_id", ids, "document_id, owner, position, seq"):
             place = (row.pop("document_id"), row.pop("owner"), row.pop("position"))
             row.pop("seq")
             index[place].append(row)
         return index
+
+
+def _stored(found: Iterable[tuple[dict[str, Any], Any]]) -> dict[UUID, Stored]:
+    return {row["id"]: Stored(_head(row), document) for row, document in found}
 
 
 def _party_fields(row: dict[str, Any]) -> dict[str, Any]:

@@ -20,8 +20,12 @@ from comptoir.model.item import Item
 from comptoir.model.money import TaxLine
 from comptoir.model.order import Charge, Refund, SalesOrder
 from comptoir.model.parties import Address, Customer, Party
+from comptoir.model.payout import Payout
+from comptoir.model.purchasing import SupplierInvoice
 from comptoir.model.refs import EntityName
 from comptoir.model.stock import StockLevel
+from comptoir.model.till import ZReport
+from comptoir.store import settlements
 from comptoir.store.database import Row, Session
 from comptoir.store.document_reader import CHILDREN, HEAD_TABLE, TABLES, DocumentReader, Head, Stored
 
@@ -163,6 +167,23 @@ class Documents(DocumentReader):
                 head.raw_id, head.mapping_hash, head.rev, head.created_at, head.updated_at,
             )
         )  # fmt: skip
+
+    def add_payout(self, payout: Payout, head: Head) -> None:
+        """Queues a payout for writing."""
+        self._note(EntityName.PAYOUT, head)
+        settlements.payout_rows(payout, head, self._rows)
+        if payout.bank_ref is not None:
+            self._rows["personal_party"].append(_note_row(head.record_id, settlements.BANK, payout.bank_ref, {}))
+
+    def add_z_report(self, report: ZReport, head: Head) -> None:
+        """Queues a Z closing for writing."""
+        self._note(EntityName.Z_REPORT, head)
+        settlements.z_report_rows(report, head, self._rows)
+
+    def add_supplier_invoice(self, invoice: SupplierInvoice, head: Head) -> None:
+        """Queues a supplier's invoice or credit note for writing."""
+        self._note(EntityName.SUPPLIER_INVOICE, head)
+        settlements.invoice_rows(invoice, head, self._rows)
 
     def flush(self) -> None:
         """Writes everything queued: earlier revisions out, new rows in."""

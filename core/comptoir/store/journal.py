@@ -9,7 +9,9 @@ from typing import Any
 from uuid import UUID
 
 from comptoir.model.accounting import JournalEntry
+from comptoir.model.refs import EntityName
 from comptoir.store.database import Row, Session
+from comptoir.store.document_reader import HEAD_TABLE
 
 __all__ = ["Dirty", "Journal", "stock_mark"]
 
@@ -44,10 +46,10 @@ class Dirty:
                 (kind, list(record_ids), at),
             )
 
-    def mark_unbooked(self, connection: str, at: datetime) -> None:
-        """Marks the orders of a channel that have no entry at all (it was not booked by the hub before)."""
+    def mark_unbooked(self, entity: EntityName, connection: str, at: datetime) -> None:
+        """Marks the documents of a connection that have no entry at all (it was not booked by the hub before)."""
         self._session.execute(
-            "insert into dirty (kind, record_id, marked_at) select 'journal', o.id, %s from sales_order o "
+            f"insert into dirty (kind, record_id, marked_at) select 'journal', o.id, %s from {HEAD_TABLE[entity]} o "
             "where o.connection = %s and not o.before_cutover "
             "and not exists (select 1 from journal_entry j where j.document_id = o.id) "
             "on conflict (kind, record_id) do nothing",
@@ -185,6 +187,13 @@ class Journal:
             "update journal_entry set withdrawn_in = %s where key = any(%s) and withdrawn_in is null",
             (batch, list(keys)),
         )
+
+    def owners(self, keys: Sequence[str]) -> dict[str, UUID]:
+        """The document of each of these keys that is in the journal."""
+        rows = self._session.rows(
+            "select key, document_id from journal_entry where key = any(%s) and withdrawn_in is null", (list(keys),)
+        )
+        return {row[0]: row[1] for row in rows}
 
     def documents_of(self, first: date, last: date) -> list[UUID]:
         """The documents that have an entry in a period."""

@@ -245,6 +245,13 @@ class OpeningItems:
             (row_id, connection, entity.value, external_id, names, amount, currency, dated_on, reason, at),
         )
 
+    def forget(self, connection: str, entity: EntityName, beginning: str) -> None:
+        """What was listed under ids that begin so is not listed any more: the document was changed."""
+        self._session.execute(
+            "delete from opening_item where connection = %s and entity = %s and starts_with(external_id, %s)",
+            (connection, entity.value, beginning),
+        )
+
     def list(self) -> list[Row]:
         """Connection, entity, external id, named document, amount, currency, date and reason of each."""
         return self._session.rows(

@@ -31,7 +31,7 @@ PLACE = re.compile(r"\{([^{}]*)\}")
 _COMPANY = ("company.name", "company.country", "company.currency", "company.siren", "company.time_zone", "connection")
 _LARGEST = 256 * 1024
 #: What Comptoir takes in.
-_TAKEN_IN = (EntityName.ITEM, EntityName.STOCK, EntityName.CUSTOMER, EntityName.ORDER, EntityName.REFUND)
+_TAKEN_IN = tuple(entity for entity in EntityName if entity is not EntityName.JOURNAL_ENTRY)
 Table = TypeVar("Table", bound=BaseModel)
 
 
