@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from comptoir.testing.books import AccountingProgram, BooksDesk, Posting, UnreadableFile, day_of
+from comptoir.testing.books import AccountingProgram, BooksDesk, Posting, day_of
+from comptoir.testing.desk import UnreadableFile
 
 __all__ = ["BooksDesk", "CegidBooks"]
 

@@ -1,5 +1,5 @@
-"""Web orders for Ciel Gestion commerciale and Sage 50: rows `E` and `L`, 80 columns between tabs (gescom-interfaces
-§3.1).
+"""Web orders and credit notes for Ciel Gestion commerciale and Sage 50: rows `E` and `L`, 80 columns between tabs
+(gescom-interfaces §3.1); customer cards, a row each (§3.2).
 
 One row for the document with the item's columns empty, then a row for each line with the document's columns empty. An
 empty number is given by the program; the shop's number stands in `Référence pièce` and `Ref. commande`.
@@ -11,18 +11,19 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from comptoir.sdk import ConfigError
+from comptoir.sdk import ConfigError, RecordRejected
 from comptoir.sdk.documents.build import Row
+from comptoir.sdk.documents.card import Card
+from comptoir.sdk.documents.countries import COUNTRIES
 from comptoir.sdk.documents.order import OrderBuilder, OrderFormat, SalesDocument
 from comptoir.sdk.documents.profile import DocumentProfile
 from comptoir.sdk.documents.text import comma
 from comptoir.sdk.journal.text import cents
 from comptoir_ciel.config import CielConfig
-from comptoir_ciel.countries import COUNTRIES
 
-__all__ = ["COLUMNS", "DocumentsFormat", "DocumentsOptions"]
+__all__ = ["CARD_FIELDS", "COLUMNS", "DocumentsFormat", "DocumentsOptions"]
 
 COLUMNS: tuple[str, ...] = (
     "Type de Ligne", "Type de pièce", "N° pièce", "Date pièce", "Facturation TTC", "Référence pièce", "Remarque",
@@ -41,6 +42,13 @@ COLUMNS: tuple[str, ...] = (
 )  # fmt: skip
 
 
+#: What a column of customer cards may hold.
+CARD_FIELDS: tuple[str, ...] = (
+    "code", "name", "first_name", "last_name", "address_1", "address_2", "address_3", "postcode", "city", "country",
+    "country_code", "phone", "email", "vat_id", "siret", "vat_mode",
+)  # fmt: skip
+
+
 class DocumentsOptions(BaseModel):
     """`vat_modes`: VAT scheme -> Ciel's word; an order under a scheme without one is refused. `gross_mark`: what stands
     in `Facturation TTC` where prices include tax."""
@@ -54,12 +62,44 @@ class DocumentsOptions(BaseModel):
     gross_mark: str = "1"
 
 
+class CreditNoteOptions(BaseModel):
+    """`document`: Ciel's word for a credit note. `no_stock_return`: what stands in `Pas de retour stock`, so that it
+    gives money back and moves no goods; whoever receives those books them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    document: str = Field(default="Avoir", min_length=1, max_length=40)
+    no_stock_return: str = Field(default="1", max_length=10)
+
+
+class CardOptions(BaseModel):
+    """`columns`: caption -> what stands there, in the order of the folder's import format; '' leaves a column empty."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    columns: dict[str, str] = Field(min_length=2)
+
+    @field_validator("columns")
+    @classmethod
+    def _known(cls, value: dict[str, str]) -> dict[str, str]:
+        for caption, name in value.items():
+            if name and name not in CARD_FIELDS:
+                raise ValueError(f"{caption}: there is no {name!r}; known: {', '.join(CARD_FIELDS)}")
+            if any(sign in caption for sign in "\t\r\n"):
+                raise ValueError(f"{caption!r} holds a separator")
+        if missing := {"code", "name"} - set(value.values()):
+            raise ValueError(f"no column holds the {min(missing)}")
+        return value
+
+
 class DocumentsFormat(OrderFormat[CielConfig]):
-    """Rows `E` and `L`."""
+    """Rows `E` and `L`; cards by the profile's columns."""
 
     def __init__(self, profile: DocumentProfile, settings: CielConfig, header: Sequence[str] = ()) -> None:
         super().__init__(profile, settings, header)
         self._options = profile.parsed(DocumentsOptions)
+        self._credit_notes = profile.of_credit_notes(CreditNoteOptions)
+        self._cards = profile.of_customers(CardOptions)
         if len(settings.depot) > 13:
             raise ConfigError(f"depot: {settings.depot!r} is longer than the 13 characters of its code", code="profile")
 
@@ -98,6 +138,46 @@ class DocumentsFormat(OrderFormat[CielConfig]):
             lines += [self._laid_out(self._line(document, row)) for row in document.rows]
         return "".join(f"{line}\r\n" for line in lines).encode(self.profile.charset)
 
+    def examine_card(self, card: Card, record: str) -> None:
+        """Refuses a card whose country is not known; a SIREN that is no SIRET is left out, remarked."""
+        if card.country and card.country not in COUNTRIES:
+            raise RecordRejected(
+                f"{record}: the country {card.country} is not known",
+                record=record,
+                field="addresses.country",
+                code="bad_country",
+                hint="Correct the customer's country in the shop: a code of two letters (ISO 3166).",
+            )
+        card.siret()
+
+    def write_cards(self, cards: Sequence[Card]) -> bytes:
+        """A row of captions, then one for each card; tabs, CRLF."""
+        columns = self._cards.columns if self._cards else {}
+        lines = ["\t".join(columns)]
+        for card in cards:
+            cells = self._card(card)
+            lines.append("\t".join(cells.get(name, "") for name in columns.values()))
+        return "".join(f"{line}\r\n" for line in lines).encode(self.profile.charset)
+
+    def _card(self, card: Card) -> Mapping[str, str]:
+        three, country = COUNTRIES.get(card.country, ("", ""))
+        return {
+            "code": card.code,
+            "name": card.name,
+            "first_name": card.first_name,
+            "last_name": card.last_name,
+            **{f"address_{n}": line for n, line in enumerate(card.lines, 1)},
+            "postcode": card.postcode,
+            "city": card.city,
+            "country": country,
+            "country_code": three,
+            "phone": card.phone,
+            "email": card.email,
+            "vat_id": card.vat_id,
+            "siret": card.siret(),
+            "vat_mode": self._options.vat_modes.get("domestic", "") if card.country in ("", "FR") else "",
+        }
+
     def _laid_out(self, cells: Mapping[str, str]) -> str:
         return "\t".join(cells.get(column, "") for column in COLUMNS)
 
@@ -113,9 +193,10 @@ class DocumentsFormat(OrderFormat[CielConfig]):
             "Taux TVA Port Soumis": self._number(document.freight_rate, 2),
         }
         without = {"Port Sans TVA": self._number(document.freight, 2)}
+        credit = self._credit_notes if document.credits is not None else None
         return {
             "Type de Ligne": "E",
-            "Type de pièce": self._options.document,
+            "Type de pièce": credit.document if credit else self._options.document,
             "Date pièce": day,
             "Facturation TTC": self._options.gross_mark if self.settings.prices == "gross" else "",
             "Référence pièce": document.number,
@@ -133,7 +214,8 @@ class DocumentsFormat(OrderFormat[CielConfig]):
             "Code mode de paiement": document.mode,
             "Date échéance": day,
             "Date livraison pièce": f"{document.delivery:%d/%m/%Y}",
-            "Ref. commande": document.number,
+            "Ref. commande": document.number if document.credits is None else document.credits,
+            "Pas de retour stock": credit.no_stock_return if credit else "",
             **((freight if document.freight_rate else without) if document.freight else {}),
             "Mt total TTC": self._number(document.total, 2),
         }

@@ -10,11 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import Literal
 
-from comptoir.testing.books import AccountingProgram, BooksDesk, Posting, UnreadableFile, day_of, lines_of
-from comptoir.testing.sales import SaleLine, SalesDesk, SalesDocument, SalesProgram
+from comptoir.testing.books import AccountingProgram, BooksDesk, Posting, day_of
+from comptoir.testing.desk import UnreadableFile, lines_of
+from comptoir.testing.sales import CustomerCard, SaleLine, SalesDesk, SalesDocument, SalesProgram
 
 __all__ = ["BooksDesk", "CielBooks", "CielGescom", "SalesDesk"]
+
+
+_KINDS: dict[str, Literal["order", "credit_note"]] = {"Bon de commande": "order", "Avoir": "credit_note"}
 
 
 class CielBooks(AccountingProgram):
@@ -82,8 +87,27 @@ class CielGescom(SalesProgram):
         for first, *lines in documents:
             yield self._document(name, first, lines)
 
+    def customer_cards(self, name: str, data: bytes) -> Iterator[CustomerCard]:
+        """A row for each; columns are found by their captions."""
+        head, *rows = [line.split("\t") for line in lines_of(data, "cp1252")]
+        if not {"Code", "Nom"} <= set(head):
+            raise UnreadableFile(f"{name}: colonnes Code et Nom attendues")
+        limits = {"Code": 13, "Nom": 50, "Code Postal": 10, "Ville": 35, "Téléphone": 25, "E-mail": 127, "SIRET": 17}
+        limits |= {f"Adresse {n}": 35 for n in (1, 2, 3)}
+        for number, row in enumerate(rows, 2):
+            cells = dict(zip(head, row, strict=False))
+            long = [caption for caption, most in limits.items() if len(cells.get(caption, "")) > most]
+            if len(row) != len(head) or long or not cells["Nom"] or not re.fullmatch("[0-9A-Z]+", cells["Code"]):
+                raise UnreadableFile(f"{name}: ligne {number}, {', '.join(long) or 'code ou nom'}")
+            yield CustomerCard(
+                cells["Code"], cells["Nom"], tuple(cells.get(f"Adresse {n}", "") for n in (1, 2, 3)),
+                cells.get("Code Postal", ""), cells.get("Ville", ""), cells.get("Pays", ""),
+                cells.get("Téléphone", ""), cells.get("E-mail", ""), cells.get("N° TVA intracom", ""),
+            )  # fmt: skip
+
     def _document(self, name: str, head: dict[str, str], lines: list[dict[str, str]]) -> SalesDocument:
-        if head["Type de pièce"] != "Bon de commande" or not re.fullmatch(r"\d\d/\d\d/\d{4}", head["Date pièce"]):
+        kind = _KINDS.get(head["Type de pièce"])
+        if kind is None or not re.fullmatch(r"\d\d/\d\d/\d{4}", head["Date pièce"]):
             raise UnreadableFile(f"{name}: type ou date de la pièce {head['Référence pièce']}")
         limits = {"Code client": 13, "Nom client": 50, "Adresse 1": 35, "Code postal": 10, "Ville": 35, "Code pays": 3}
         long = [caption for caption, most in limits.items() if len(head[caption]) > most]
@@ -110,6 +134,8 @@ class CielGescom(SalesProgram):
             freight=_number(name, head["Port Soumis TVA"] or head["Port Sans TVA"] or "0"),
             freight_rate=_number(name, head["Taux TVA Port Soumis"] or "0"),
             announced=_number(name, head["Mt total TTC"]),
+            kind=kind,
+            of=head["Ref. commande"] if kind == "credit_note" else "",
         )
 
 

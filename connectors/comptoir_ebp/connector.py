@@ -31,7 +31,7 @@ from comptoir.sdk.documents.issue import SPACE, Rendered, refused, sort_ops, wit
 from comptoir.sdk.journal import formats
 from comptoir.sdk.journal.disk import Disk
 from comptoir.sdk.journal.entry import BookEntry, Terms, decimal_of
-from comptoir.sdk.journal.handover import Handover, Known, Ledger, Output, Record, digest
+from comptoir.sdk.journal.handover import Handover, Ledger, Output, Record, digest
 from comptoir.sdk.journal.reports import Report, ReportFolder
 from comptoir_ebp import credit_notes, customers, documents, reports
 from comptoir_ebp.config import EbpConfig
@@ -135,9 +135,17 @@ class EbpConnector:
         Raises StorageFull when nothing was written, OutcomeUnknown when that is not certain, TransientError
         when another worker holds the folder.
         """
+        if batch.entity not in self.manifest.entities or not self.manifest.entities[batch.entity].push:
+            raise ContractViolation(f"{self._ctx.connection}: EBP takes no {batch.entity.value}")
         with self._ledger.locked():
             known = self._ledger.known(batch.entity.value, (op.natural_key for op in batch.ops))
-            results, fresh = self._sort(batch, known)
+            results, fresh = sort_ops(
+                batch,
+                known,
+                connection=self._ctx.connection,
+                may_change=self._may_change,
+                hint="EBP may have booked it: correct it there, or by a credit note or reversal.",
+            )
             written = self._render(batch, fresh, results)
             if written:
                 self._hand_over(batch, written)
@@ -147,18 +155,6 @@ class EbpConnector:
                 self._ctx.logger.info("%s %s: %s", batch.entity.value, op.natural_key, note)
             results[op.delivery_id] = PushResult(op.delivery_id, "written", reason=note or None)
         return [results[op.delivery_id] for op in batch.ops]
-
-    def _sort(self, batch: PushBatch, known: Mapping[str, Known]) -> tuple[dict[str, PushResult], list[PushOp]]:
-        """What needs no file (handed over before, or refused for that reason), and the ops that do."""
-        for op in batch.ops:
-            if op.entity is not batch.entity or op.entity not in self.manifest.entities:
-                raise ContractViolation(f"{self._ctx.connection}: a batch of {batch.entity} holds a {op.entity}")
-        return sort_ops(
-            batch.ops,
-            known,
-            may_change=self._may_change,
-            hint="EBP may have booked it: correct it there, or by a credit note or reversal.",
-        )
 
     def _may_change(self, op: PushOp) -> bool:
         """Cards may be sent again with a new content; documents and entries are issued once."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
 from comptoir_ebp.config import EbpConfig
-from comptoir_ebp.documents import Builder, Document, Row, modelled_total
+from comptoir_ebp.documents import Builder, Document, modelled_total
 from comptoir_ebp.functions import DOCUMENT_NUMBER_LENGTH
-from comptoir_ebp.text import as_date, as_decimal, cents, words
+from comptoir_ebp.text import as_date, cents, words
 
 __all__ = ["credit_note_sign", "refund_document"]
 
@@ -30,6 +29,7 @@ def refund_document(
     order.
     """
     build = Builder(payload, config, record)
+    build.moved = "got back"
     build.currency(company_currency)
     day = as_date(payload.get("refunded_on"), record, "refunded_on")
     total = cents(build.amount(payload.get("amount"), "amount"))
@@ -37,7 +37,7 @@ def refund_document(
     rows = [*build.item_rows(), *build.charge_rows(charges)]
     open_amount = total - modelled_total(rows, freight, rate)
     if open_amount > config.max_rounding:
-        rows += _spread(build, open_amount, gross_by_rate)
+        rows += build.spread(open_amount, gross_by_rate)
     closed = build.close(rows, freight, rate, total)
     if not closed and not freight:
         raise build.refuse("it gives nothing back", "amount", "no_lines", "EBP takes no document without a line.")
@@ -47,34 +47,6 @@ def refund_document(
     }
     number = build.named("number", DOCUMENT_NUMBER_LENGTH)
     return Document(number, customer, header, closed, freight, rate, total, build.remarks)
-
-
-def _spread(build: Builder, amount: Decimal, gross_by_rate: Mapping[str, str]) -> list[Row]:
-    """Rows for an amount without lines: shares per rate, the last takes the rest."""
-    item = build.config.default_item
-    shares = [(as_decimal(rate, build.record, "rate"), Decimal(gross)) for rate, gross in gross_by_rate.items()]
-    shares = [(rate, gross) for rate, gross in shares if gross > 0]
-    whole = sum((gross for _, gross in shares), Decimal(0))
-    if not shares or item is None:
-        raise build.refuse(
-            "an amount is given back without lines, and its order was not handed over here"
-            if item
-            else "an amount is given back without lines",
-            "lines",
-            "amount_only",
-            "Its VAT rate is not known: enter this credit note in EBP, or refund line by line."
-            if item
-            else "Set default_item of the EBP connection.",
-        )
-    build.remarks.add("amount", "spread over the rates of the order by rule (allocated_by_rule)")
-    rows, left = [], amount
-    for number, (rate, gross) in enumerate(shares, 1):
-        part = left if number == len(shares) else cents(amount * gross / whole)
-        left -= part
-        net = cents(part * 100 / (100 + rate))
-        if net:
-            rows.append(Row(item, "Remboursement partiel", Decimal(1), net, rate))
-    return rows
 
 
 def credit_note_sign() -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from comptoir.testing.books import AccountingProgram, BooksDesk, Posting, UnreadableFile, day_of
+from comptoir.testing.books import AccountingProgram, BooksDesk, Posting, day_of
+from comptoir.testing.desk import UnreadableFile
 
 __all__ = ["BooksDesk", "FecBooks"]
 

@@ -1,4 +1,5 @@
-"""Web orders in Sage's own text format: `#CHEN`, `#CHLI`, `#CHRE`, one field a line (gescom-interfaces §1.4).
+"""Web orders and credit notes in Sage's own text format: `#CHEN`, `#CHLI`, `#CHRE`, one field a line
+(gescom-interfaces §1.4). Customer cards (`#CCLI`) are in `comptoir_sage.cards`.
 
 The first lines (`#FLG`, `#VER`) are those of an export of the customer's own Gestion commerciale. One line too many or
 too few would shift every following field, so each record is filled by field number and its length is fixed. Fields of
@@ -9,16 +10,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from comptoir.sdk import ConfigError, ContractViolation
 from comptoir.sdk.documents.build import Row
+from comptoir.sdk.documents.card import Card, CardRules
 from comptoir.sdk.documents.order import OrderBuilder, OrderFormat, SalesDocument
 from comptoir.sdk.documents.profile import DocumentProfile
 from comptoir.sdk.documents.text import comma
 from comptoir.sdk.journal.text import words
+from comptoir_sage.cards import CardOptions, card_record, examine_card
 from comptoir_sage.config import SageConfig
 
 __all__ = ["ChenFormat", "ChenOptions", "SageOrders", "gescom_header"]
@@ -48,6 +52,12 @@ class ChenOptions(BaseModel):
     domain: int = Field(default=1, ge=1, le=4)
     type: int = Field(default=2, ge=1, le=8)
     origin: int = Field(default=1, ge=1, le=4)
+
+
+class CreditNoteOptions(ChenOptions):
+    """The same for credit notes: type 6 gives money back and moves no stock (avoir financier)."""
+
+    type: int = Field(default=6, ge=1, le=8)
 
 
 def gescom_header(data: bytes, shown: str) -> tuple[str, ...]:
@@ -95,25 +105,30 @@ class SageOrders(OrderFormat[SageConfig]):
         if self.settings.piece_numbers == "digits" and not re.fullmatch(r"[0-9]{1,8}", document.order):
             raise build.refuse(
                 f"its number {document.order} is none of at most eight digits",
-                "order_number",
+                "order_number" if document.credits is None else "refund_number",
                 "bad_code",
                 'Set piece_numbers = "auto" of the Sage connection: Sage then numbers the documents itself.',
             )
 
     def piece(self, document: SalesDocument) -> str:
         """Sage's number of the document; '' where Sage numbers it."""
-        return "" if self.settings.piece_numbers == "auto" else f"{self.settings.piece_prefix}{document.order:0>8}"
+        settings = self.settings
+        if settings.piece_numbers == "auto":
+            return ""
+        prefix = settings.piece_prefix if document.credits is None else settings.credit_piece_prefix
+        return f"{prefix}{document.order:0>8}"
 
     def reference(self, document: SalesDocument) -> str:
-        """The reference of the document, at most 17 characters: else the number, which always fits."""
-        found = document.texts[0]
+        """The reference of the document, at most 17 characters: else the number, which always fits. Of a credit note it
+        is the number of its order's document."""
+        found = document.texts[0] if document.credits is None else document.credits
         if len(found) <= 17:
             return found
         document.remarks.add("reference", "longer than 17 characters: the document's number stands there")
         return document.number
 
     def paid(self, document: SalesDocument) -> Decimal:
-        """The deposit: what was paid, where the connection sends it."""
+        """The deposit: what was paid, where the connection sends it; of a credit note none."""
         return document.paid if self.settings.deposits else Decimal(0)
 
     def category(self, document: SalesDocument) -> int:
@@ -128,18 +143,25 @@ class SageOrders(OrderFormat[SageConfig]):
 def signed(row: Row) -> tuple[Decimal, Decimal]:
     """Quantity and price of a row as Sage shall read them.
 
-    UNCONFIRMED for discounts: the price is below zero and the quantity above. Should a folder want it the other way
-    round, this function is the one place to change.
+    UNCONFIRMED for discounts: the price is below zero and the quantity above; and for credit notes: both are above
+    zero, and the type of the document says what it is. Should a folder want it otherwise, this function is the one
+    place to change.
     """
     return row.quantity, row.price
 
 
 class ChenFormat(SageOrders):
-    """`#CHEN` for each order, `#CHLI` for its lines, one `#CHRE` for what was paid or is due."""
+    """`#CHEN` for each order or credit note, `#CHLI` for its lines, one `#CHRE` for what was paid or is due.
+
+    `template`: the fields of a customer card of the folder (`comptoir_sage.cards`); without them no cards are written.
+    """
 
     def __init__(self, profile: DocumentProfile, settings: SageConfig, header: Sequence[str] = ()) -> None:
         super().__init__(profile, settings, header)
         self._options = profile.parsed(ChenOptions)
+        self._credit_notes = profile.of_credit_notes(CreditNoteOptions)
+        profile.of_customers(CardOptions)
+        self.template: Sequence[str] = ()
         if not self.header:
             raise ConfigError(
                 "the header of Sage's format is not known: `gescom_from` is missing",
@@ -157,9 +179,27 @@ class ChenFormat(SageOrders):
             lines += _record("#CHRE", _DUE_FIELDS, self._due(document))
         return "".join(f"{line}\r\n" for line in [*lines, "#FIN"]).encode(self.profile.charset)
 
+    def write_cards(self, cards: Sequence[Card]) -> bytes:
+        """Header, `#CCLI` for each card, `#FIN`."""
+        lines = [*self.header]
+        for card in cards:
+            lines += card_record(card, self.template)
+        return "".join(f"{line}\r\n" for line in [*lines, "#FIN"]).encode(self.profile.charset)
+
+    def card_rules(self, program: str) -> CardRules:
+        """Two address lines: Sage has an address and a complement."""
+        return replace(super().card_rules(program), lines=2)
+
+    def examine_card(self, card: Card, record: str) -> None:
+        """Refuses a card while there is none of the folder to begin with, and a country that is not known."""
+        examine_card(card, self.template, record)
+
     def _header(self, document: SalesDocument) -> Mapping[int, str]:
         config, options = self.settings, self._options
-        headings = {22 + n: text for n, text in enumerate(document.texts[2:], 1)}
+        texts, external = document.texts[2:], document.texts[1:2]
+        if document.credits is not None:
+            options, texts, external = self._credit_notes or options, document.texts, ()
+        headings = {22 + n: text for n, text in enumerate(texts, 1)}
         return {
             **_HEADER,
             **headings,
@@ -180,7 +220,7 @@ class ChenFormat(SageOrders):
             39: str(config.order_status),
             40: config.collective_account,
             46: document.number,
-            79: document.texts[1],
+            79: "".join(external),
         }
 
     def _line(self, document: SalesDocument, row: Row) -> Mapping[int, str]:

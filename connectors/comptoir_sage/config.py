@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from comptoir.sdk.documents.config import SalesSettings, Word, checked_templates
 from comptoir.sdk.journal.config import JournalConfig
@@ -20,7 +20,8 @@ TaxCode = Annotated[str, StringConstraints(pattern=r"^[0-9A-Z]{1,5}$")]
 class SageConfig(JournalConfig, SalesSettings):
     """`header_from`: any file that the customer's Sage 100 Comptabilité exported in Sage's format. Its first lines say
     which version reads our files; needed by the profile `mecg` and by none else. `gescom_from`: the same for orders, a
-    file that Sage 100 Gestion commerciale exported; needed by the order profile `chen`.
+    file that Sage 100 Gestion commerciale exported; needed by the order profile `chen`. `customer_from`: such a file
+    that holds a web customer of the folder, after whose card those of the buyers are made; `chen` needs it for cards.
 
     `piece_numbers`: `auto` leaves the number of a document empty, `digits` sends `piece_prefix` and the shop's number
     with eight digits. `tax_codes`: rate, or SCHEME/RATE (`oss/19`), -> the folder's tax code; when there are any, a
@@ -32,9 +33,11 @@ class SageConfig(JournalConfig, SalesSettings):
     header_from: Path | None = None
 
     gescom_from: Path | None = None
+    customer_from: Path | None = None
     souche: int = Field(default=1, ge=1, le=50)
     piece_numbers: Literal["auto", "digits"] = "auto"
     piece_prefix: str = Field(default="WEB", pattern=r"^[A-Z]{0,5}$")
+    credit_piece_prefix: str = Field(default="AVW", pattern=r"^[A-Z]{0,5}$", description="The same for credit notes")
     reference: str = Field(default="{number}", max_length=100)
     headings: tuple[str, ...] = Field(
         default=("COMMANDE WEB {order}", "{name}", "{address}", "{postcode} {city}"), max_length=4
@@ -53,6 +56,12 @@ class SageConfig(JournalConfig, SalesSettings):
         super().check_sources(sources)
         if len(sources) > 1 and self.piece_numbers == "digits":
             raise ValueError(f'{", ".join(sources)} may use the same order numbers; set piece_numbers = "auto"')
+
+    @model_validator(mode="after")
+    def _prefixes(self) -> Self:
+        if self.piece_prefix == self.credit_piece_prefix:
+            raise ValueError("piece_prefix and credit_piece_prefix are the same: an order and a refund may be, too")
+        return self
 
     @field_validator("headings")
     @classmethod

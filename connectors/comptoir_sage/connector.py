@@ -14,6 +14,7 @@ from comptoir.sdk.journal.disk import Disk
 from comptoir.sdk.journal.formats import BookFormat
 from comptoir.sdk.journal.profile import WriterProfile
 from comptoir.sdk.journal.reports import Layout
+from comptoir_sage.cards import card_template
 from comptoir_sage.chen import ChenFormat, gescom_header
 from comptoir_sage.config import SageConfig
 from comptoir_sage.mecg import MecgFormat, header_of
@@ -51,6 +52,7 @@ class SageConnector(DocumentConnector):
         super().__init__(config, ctx, disk=disk)
         self._header_from = config.header_from
         self._gescom_from = config.gescom_from
+        self._customer_from = config.customer_from
         self._orders_in_rows = bool(config.order_profile)
 
     def header(self, profile: WriterProfile) -> tuple[str, ...]:
@@ -64,6 +66,13 @@ class SageConnector(DocumentConnector):
         if profile.format != "chen" or self._gescom_from is None:
             return ()
         return gescom_header(self.sample(self._gescom_from, "gescom_from"), str(self._gescom_from))
+
+    def order_format(self) -> OrderFormat[Any]:
+        """As all back offices; cards of Sage's own format begin with one of the folder's."""
+        made = super().order_format()
+        if isinstance(made, ChenFormat) and self._customer_from is not None and not made.template:
+            made.template = card_template(self.sample(self._customer_from, "customer_from"), str(self._customer_from))
+        return made
 
     def takes_orders(self) -> bool:
         """Orders were set up: their header file, or an order profile, is named."""

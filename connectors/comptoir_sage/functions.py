@@ -7,7 +7,7 @@ from typing import Any
 
 from comptoir.sdk.documents import codes
 
-__all__ = ["FUNCTIONS", "customer_code", "document_number"]
+__all__ = ["FUNCTIONS", "customer_card_code", "customer_code", "document_number"]
 
 _CUSTOMER, _NUMBER = 17, 17
 
@@ -17,9 +17,18 @@ def customer_code(prefix: str | None, channel: str, customer_id: str | None, ema
     return codes.customer_code(prefix, channel, customer_id, email, order_id, _CUSTOMER)
 
 
+def customer_card_code(prefix: str | None, channel: str, account: Any, external_id: str, email: str | None) -> str:
+    """The same code for a customer card, so that orders and cards meet; `account` is b2c, b2b or guest."""
+    return codes.customer_card_code(prefix, channel, account, external_id, email, _CUSTOMER)
+
+
 def document_number(prefix: str | None, channel: str, number: str) -> str:
     """The number that Sage keeps as the web shop's (`DO_NoWeb`): prefix and shop number, at most 17 characters."""
     return codes.document_number(prefix, channel, number, _NUMBER, "ascii", "#")
 
 
-FUNCTIONS: dict[str, Callable[..., Any]] = {"customer_code": customer_code, "document_number": document_number}
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "customer_card_code": customer_card_code,
+    "customer_code": customer_code,
+    "document_number": document_number,
+}

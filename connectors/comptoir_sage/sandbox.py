@@ -1,5 +1,5 @@
 """Stand-ins for Sage 100, for tests, the demo and the simulation: Comptabilité (`comptoir.testing.books`), and Gestion
-commerciale (`comptoir.testing.sales`), which reads #CHEN and the rows of gescom-interfaces §1.5.
+commerciale (`comptoir.testing.sales`), which reads #CHEN, #CCLI and the rows of gescom-interfaces §1.5.
 
 Comptabilité reads Sage's own format, PNM and the layout of Sage's sample mapping by their descriptions
 (accounting-files §1 to §3, §11): it stops at the physical line in error, refuses a file whose piece does not balance,
@@ -11,15 +11,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
-from comptoir.testing.books import AccountingProgram, BooksDesk, Posting, UnreadableFile, day_of, lines_of
-from comptoir.testing.sales import SaleLine, SalesDesk, SalesDocument, SalesProgram
+from comptoir.testing.books import AccountingProgram, BooksDesk, Posting, day_of
+from comptoir.testing.desk import UnreadableFile, lines_of
+from comptoir.testing.sales import CustomerCard, SaleLine, SalesDesk, SalesDocument, SalesProgram
 
 __all__ = ["BooksDesk", "SageBooks", "SageGescom", "SalesDesk"]
 
 #: Fields of each record of Gestion commerciale.
 _RECORDS = {"#CHEN": 86, "#CHLI": 62, "#CHRE": 10}
+#: Fields 1 to 3 of the header: what kind of document it is.
+_KINDS: dict[tuple[str, ...], Literal["order", "credit_note"]] = {
+    ("1", "2", "1"): "order",
+    ("1", "6", "1"): "credit_note",
+}
 
 
 class SageBooks(AccountingProgram):
@@ -120,9 +126,7 @@ class SageGescom(SalesProgram):
             yield from self._rows(name, data)
 
     def _own(self, name: str, data: bytes) -> Iterator[SalesDocument]:
-        lines = lines_of(data, "cp850")
-        if lines[0] != "#FLG 000" or not re.fullmatch(r"#VER \d+", lines[1]) or int(lines[1][5:]) > self.version:
-            raise UnreadableFile(f"{name}: Fichier inconnu ligne : 2")
+        lines = self._opened(name, data)
         head: list[str] | None = None
         rows: list[list[str]] = []
         dues: list[list[str]] = []
@@ -146,10 +150,52 @@ class SageGescom(SalesProgram):
                 (rows if tag == "#CHLI" else dues).append(record)
             at += 1 + size
 
+    def _opened(self, name: str, data: bytes) -> list[str]:
+        lines = lines_of(data, "cp850")
+        if lines[0] != "#FLG 000" or not re.fullmatch(r"#VER \d+", lines[1]) or int(lines[1][5:]) > self.version:
+            raise UnreadableFile(f"{name}: Fichier inconnu ligne : 2")
+        return lines
+
+    def customer_cards(self, name: str, data: bytes) -> Iterator[CustomerCard]:
+        """#CCLI records of 120 fields or more; else rows."""
+        if not data.startswith(b"#FLG"):
+            yield from self._card_rows(name, data)
+            return
+        lines = self._opened(name, data)
+        at = 2
+        while lines[at] != "#FIN":
+            end = next((n for n in range(at + 1, len(lines)) if lines[n].startswith("#")), None)
+            if lines[at] != "#CCLI" or end is None or end - at - 1 < 120:
+                raise UnreadableFile(f"{name}: erreur ligne {at + 1}")
+            fields = ["", *lines[at + 1 : end]]
+            limits = {1: 17, 5: 69, 6: 17, 7: 35, 8: 35, 9: 35, 10: 9, 11: 35, 13: 35, 43: 14, 45: 25, 55: 21, 57: 69}
+            long = [str(n) for n, most in limits.items() if len(fields[n]) > most]
+            if long or not re.fullmatch("[0-9A-Z]+", fields[1]) or not fields[5] or fields[27] != fields[1]:
+                raise UnreadableFile(f"{name}: client avant ligne {end + 1}, champ {', '.join(long) or '1'}")
+            yield CustomerCard(
+                fields[1], fields[5], (fields[8], fields[9]), fields[10], fields[11], fields[13], fields[55],
+                fields[57], fields[45],
+            )  # fmt: skip
+            at = end
+
+    def _card_rows(self, name: str, data: bytes) -> Iterator[CustomerCard]:
+        head, *rows = [line.split(";") for line in lines_of(data, "cp1252")]
+        for row in rows:
+            if len(row) != len(head) or len(head) != 15:
+                raise UnreadableFile(f"{name}: 15 colonnes attendues")
+            cells = dict(zip(head, row, strict=True))
+            if not re.fullmatch("[0-9A-Z]{1,17}", cells["CodeClient"]) or not cells["Intitule"]:
+                raise UnreadableFile(f"{name}: client {cells['CodeClient']}")
+            yield CustomerCard(
+                cells["CodeClient"], cells["Intitule"], (cells["Adresse"], cells["Complement"]), cells["CP"],
+                cells["Ville"], cells["Pays"], cells["Telephone"], cells["Email"], cells["NumTVA"],
+            )  # fmt: skip
+
     def _document(
         self, name: str, at: int, head: list[str], rows: list[list[str]], dues: list[list[str]]
     ) -> SalesDocument:
-        if head[:3] != ["1", "2", "1"] or not re.fullmatch(r"[0-9A-Z]{0,13}", head[4]):
+        kind = _KINDS.get(tuple(head[:3]))
+        if kind is None or not re.fullmatch(r"[0-9A-Z]{0,13}", head[4]):
             raise UnreadableFile(f"{name}: document avant ligne {at + 1}")
         if not head[4] and not self.numbers:
             raise UnreadableFile(f"{name}: numéro de pièce absent, avant ligne {at + 1}")
@@ -172,6 +218,8 @@ class SageGescom(SalesProgram):
                 for row in rows
             ),
             deposit=sum((_number(name, due[3]) for due in dues if due[0] == "0"), Decimal(0)),
+            kind=kind,
+            of=head[6] if kind == "credit_note" else "",
         )
 
     def _rows(self, name: str, data: bytes) -> Iterator[SalesDocument]:
@@ -187,6 +235,8 @@ class SageGescom(SalesProgram):
             groups[-1].append(cells)
         for group in groups:
             first = group[0]
+            if first["TypeDoc"] not in ("BC", "BA"):
+                raise UnreadableFile(f"{name}: type de pièce {first['TypeDoc']}")
             yield SalesDocument(
                 web=first["NumWeb"],
                 piece="",
@@ -204,6 +254,7 @@ class SageGescom(SalesProgram):
                     for row in group
                 ),
                 deposit=_number(name, first["Acompte"] or "0"),
+                kind="credit_note" if first["TypeDoc"] == "BA" else "order",
             )
 
 

@@ -23,7 +23,7 @@ from comptoir_sage.connector import SageConnector
 from comptoir_sage.sandbox import SageBooks, SageGescom
 
 from tests.support.accounting import SAGE_EXPORT
-from tests.support.orders import GESCOM_EXPORT
+from tests.support.orders import CARD_EXPORT, GESCOM_EXPORT
 
 _CAPITALS = {
     "K38 journal_entry": "labels of entries are unaccented capitals by the format's own rule (accounting-files §0); "
@@ -33,6 +33,12 @@ _NAMES = {"journal", "account", "piece", "entry_label", "text", "amount", "curre
 _ORDER_NAMES = {
     "document_number", "customer_code", "item_code", "item_label", "text", "amount", "quantity", "currency",
 }  # fmt: skip
+_SALES_NAMES = {
+    EntityName.ORDER: _ORDER_NAMES,
+    EntityName.REFUND: {"item_code", "item_label", "text", "amount", "quantity", "currency"},
+    EntityName.CUSTOMER: {"customer_code", "customer_name", "postcode", "city", "text"},
+}
+_STEMS = {EntityName.ORDER: "COMMANDES", EntityName.REFUND: "AVOIRS", EntityName.CUSTOMER: "CLIENTS"}
 
 
 class BooksKit(FileKit):
@@ -92,8 +98,9 @@ class BooksKit(FileKit):
         """The files that were handed over in a folder, taken or not; those of orders are told by their names."""
         folders = [self.share / folder, self.share / "imported", self.share / "ack" / "done"]
         found = [path for place in folders if place.is_dir() for path in sorted(place.iterdir()) if path.is_file()]
-        orders = folder == "gescom"
-        return [path for path in found if path.suffix != ".csv" and path.name.startswith("COMMANDES") == orders]
+        sales = folder == "gescom"
+        stems = tuple(_STEMS.values())
+        return [path for path in found if path.suffix != ".csv" and path.name.startswith(stems) == sales]
 
     def _postings(self, path: Path) -> list[Posting]:
         return list(type(self).program().postings(path.name, path.read_bytes()))
@@ -115,28 +122,51 @@ class BackOfficeKit(BooksKit):
     def start(self) -> None:
         super().start()
         (self.folder / "gescom.txt").write_bytes(GESCOM_EXPORT)
+        (self.folder / "client.txt").write_bytes(CARD_EXPORT)
         self.orders = SalesDesk(self.share, type(self).sales())
 
     def config(self) -> ConnectorConfig:
-        settings: dict[str, Any] = {"order_profile": type(self).order_profile}
+        settings: dict[str, Any] = {"order_profile": type(self).order_profile, "default_customer": "WEBDIVERS"}
         if self.connector is SageConnector:
             settings["gescom_from"] = self.folder / "gescom.txt"
+            settings["customer_from"] = self.folder / "client.txt"
         return super().config().model_copy(update=settings)
 
     def record(self, entity: EntityName, n: int, over: Mapping[str, Any]) -> NewRecord | None:
         if entity is EntityName.JOURNAL_ENTRY:
             return super().record(entity, n, over)
-        return _order(n, over) if set(over) <= _ORDER_NAMES else None
+        if not set(over) <= _SALES_NAMES[entity]:
+            return None
+        return {EntityName.ORDER: _order, EntityName.REFUND: _refund, EntityName.CUSTOMER: _card}[entity](n, over)
 
     def refused(self, entity: EntityName) -> NewRecord:
         """The back office refuses later, so only the connector can refuse at once: an order without lines."""
         if entity is EntityName.JOURNAL_ENTRY:
             return super().refused(entity)
+        if entity is EntityName.CUSTOMER:
+            return NewRecord("SANSNOM", {**_card(99, {}).payload, "code": "SANSNOM", "name": "", "addresses": []})
+        if entity is EntityName.REFUND:
+            return NewRecord("AV-X", {**_refund(99, {}).payload, "number": "AV-X", "lines": [], "amount": "0,00"})
         return NewRecord("SANSLIGNE", {**_order(99, {}).payload, "number": "SANSLIGNE", "lines": [], "total": "0,00"})
 
     def stored(self, entity: EntityName, natural_key: str) -> Sequence[Mapping[str, Any]]:
         if entity is EntityName.JOURNAL_ENTRY:
             return super().stored(entity, natural_key)
+        files = [path for path in self._written("gescom") if path.name.startswith(_STEMS[entity])]
+        if entity is EntityName.CUSTOMER:
+            return [
+                {
+                    "id": natural_key,
+                    "customer_code": card.code,
+                    "customer_name": card.name,
+                    "postcode": card.postcode,
+                    "city": card.city,
+                    "text": card.name,
+                }
+                for path in files
+                for card in type(self).sales().customer_cards(path.name, path.read_bytes())
+                if card.code == natural_key
+            ]
         return [
             {
                 "id": natural_key,
@@ -148,7 +178,7 @@ class BackOfficeKit(BooksKit):
                 "amount": document.lines[0].price,
                 "quantity": document.lines[0].quantity,
             }
-            for path in self._written("gescom")
+            for path in files
             for document in type(self).sales().orders(path.name, path.read_bytes())
             if document.web == natural_key
         ]
@@ -231,6 +261,41 @@ def _order(n: int, over: Mapping[str, Any]) -> NewRecord:
         "tax": _comma(tax),
     }
     return NewRecord(str(number), payload)
+
+
+def _refund(n: int, over: Mapping[str, Any]) -> NewRecord:
+    order = _order(n, over).payload
+    payload = {
+        "number": f"AV-{n}",
+        "refund_number": str(n),
+        "order_number": order["order_number"],
+        "order_document": order["number"],
+        "refunded_on": "20/09/2026",
+        "currency": order["currency"],
+        "amount": order["total"],
+        "payment_method": "card",
+        "lines": order["lines"],
+        "charges": [],
+    }
+    return NewRecord(f"AV-{n}", payload)
+
+
+def _card(n: int, over: Mapping[str, Any]) -> NewRecord:
+    code = over.get("customer_code", f"W{n:05d}")
+    address = {"role": "billing", "name": "Zoé Lefèvre", "lines": ["12 rue des Lilas"], "country": "FR"}
+    place = {"postcode": over.get("postcode", "75011"), "city": over.get("city", "Paris")}
+    payload = {
+        "code": code,
+        "name": over.get("customer_name", over.get("text", "Zoé Lefèvre")),
+        "first_name": None,
+        "last_name": None,
+        "email": "zoe@example.test",
+        "phone": "+33601020304",
+        "vat_id": None,
+        "siren": None,
+        "addresses": [{**address, **place, "phone": None, "email": None}],
+    }
+    return NewRecord(str(code), payload)
 
 
 def _day(n: int) -> str:

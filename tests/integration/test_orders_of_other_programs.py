@@ -14,10 +14,11 @@ from comptoir_ciel.sandbox import CielGescom
 from comptoir_sage.sandbox import SageGescom, SalesDesk
 
 from tests.support.merchant import CONFIG, Merchant, request_json, simple_order
-from tests.support.orders import GESCOM_EXPORT
+from tests.support.orders import CARD_EXPORT, GESCOM_EXPORT
 
 SETTINGS = 'customers = "default"\ndefault_customer = "WEBDIVERS"\n'
 #: Connection, what its program is.
+CARDS = {"chen": 'customer_from = "client.txt"\n'}
 CONNECTIONS: dict[str, tuple[str, Callable[..., SalesProgram]]] = {
     "chen": ('connector = "sage"\ngescom_from = "gescom.txt"\n', SageGescom),
     "ciel": ('connector = "ciel"\n', CielGescom),
@@ -51,19 +52,57 @@ def test_orders_reach_the_back_office_once_and_its_word_comes_back(
     program = CONNECTIONS[name][1]()
     desk = SalesDesk(merchant.exchange, program)
     assert desk.step() and desk.unreadable == []
-    assert len(program.documents) == delivered == len({document.web for document in program.documents})
+    sold = [document for document in program.documents if document.kind == "order"]
+    assert len(sold) == delivered == len({document.web for document in sold})
     totals: dict[str, Decimal] = dict(merchant.rows("select number, total from sales_order"))
-    assert {d.web: d.total for d in program.documents} == {d.web: totals[d.web] for d in program.documents}
+    assert {d.web: d.total for d in sold} == {d.web: totals[d.web] for d in sold}
+    given_back = {d.web: d.total for d in program.documents if d.kind == "credit_note"}
+    refunds = merchant.rows("select number, amount from refund")
+    assert given_back == {f"AV{number}": amount for number, amount in refunds}
     (mine,) = [document for document in program.documents if document.web == str(made["number"])]
     assert mine.total == Decimal(made["total"])
     # Ciel's layout has no place for what was paid.
     assert mine.deposit == (0 if name == "ciel" else mine.total)
     assert program.reserved["MUG-001"] >= 2
 
-    assert merchant.run().acknowledged == delivered
+    assert merchant.run().acknowledged == delivered + len(given_back)
     assert merchant.rows("select distinct state, outcome from delivery") == [("confirmed", "accepted")]
     again = merchant.run(full=True)
     assert again.main.delivered == 0 and desk.waiting() == []
+
+
+@pytest.mark.parametrize("name", CONNECTIONS)
+def test_a_refund_and_its_customer_reach_the_back_office_after_their_order(
+    make_merchant: Callable[..., Merchant], name: str
+) -> None:
+    merchant = merchant_of(make_merchant, name)
+    (merchant.folder / "client.txt").write_bytes(CARD_EXPORT)
+    merchant.edit_config(SETTINGS, 'default_customer = "WEBDIVERS"\n' + CARDS.get(name, ""))
+    text = '\n[routes.customers]\nentity = "customer"\nfrom = "boutique"\nto = ["sage"]\n'
+    merchant.config.write_text(merchant.config.read_text(encoding="utf-8") + text, encoding="utf-8")
+    shop = merchant.shop()
+    for known in request_json(shop, "GET", "/customers?per_page=100&role=all"):
+        request_json(shop, "DELETE", f"/customers/{known['id']}?force=true&reassign=0")
+    buyer = request_json(
+        shop, "POST", "/customers", {"email": "jeanne@example.test", "first_name": "Jeanne", "last_name": "Martin"}
+    )
+    made = request_json(shop, "POST", "/orders", simple_order() | {"customer_id": buyer["id"]})
+    given_back = request_json(shop, "POST", f"/orders/{made['id']}/refunds", {"amount": "3.00", "api_refund": False})
+    for route in ("customers", "orders"):
+        report = merchant.run(route)
+        assert report.state is RunState.SUCCESS, merchant.rows("select message, hint from quarantine")
+    program = CONNECTIONS[name][1](customers=set())
+    desk = SalesDesk(merchant.exchange, program)
+    assert [file.split("_")[0] for file in desk.step()] == ["CLIENTS", "COMMANDES", "AVOIRS"]
+    assert desk.unreadable == [] and [outcome.refused for outcome in program.outcomes] == [[], [], []]
+    order, note = program.documents
+    assert (note.kind, note.web, note.total) == ("credit_note", f"AV{given_back['id']}", Decimal("3.00"))
+    assert note.customer == order.customer == next(iter(program.cards))
+    for route in ("customers", "orders"):
+        merchant.run(route)
+    assert set(merchant.rows("select entity, outcome from delivery")) == {
+        (entity, "accepted") for entity in ("customer", "order", "refund")
+    }
 
 
 def test_a_refused_order_waits_for_a_person_and_the_others_are_accepted(make_merchant: Callable[..., Merchant]) -> None:

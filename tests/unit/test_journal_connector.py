@@ -229,12 +229,13 @@ def test_a_missing_share_is_an_error_and_no_empty_folder(tmp_path: Path) -> None
     assert not (tmp_path / "share").exists()
 
 
-def test_only_journal_entries_and_orders_are_taken(office: Office) -> None:
+def test_only_what_a_batch_says_is_taken(office: Office) -> None:
     batch = office.batch(SALE)
-    with pytest.raises(ContractViolation, match="only journal entries"):
-        office.connector().push(PushBatch("x", EntityName.REFUND, batch.ops))
-    with pytest.raises(ContractViolation, match="a batch of orders holds a journal_entry"):
-        office.connector().push(PushBatch("x", EntityName.ORDER, batch.ops))
+    with pytest.raises(ContractViolation, match="takes no stock"):
+        office.connector().push(PushBatch("x", EntityName.STOCK, batch.ops))
+    for entity in (EntityName.ORDER, EntityName.REFUND, EntityName.CUSTOMER):
+        with pytest.raises(ContractViolation, match=f"a batch of {entity.value} holds a journal_entry"):
+            office.connector().push(PushBatch("x", entity, batch.ops))
     assert office.published() == {}
 
 

@@ -298,7 +298,9 @@ def test_an_item_of_the_settings_that_sage_cannot_hold_is_named(tmp_path: Path) 
 def test_two_shops_need_their_name_in_the_number(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="document_prefix"):
         SageConfig(folder=tmp_path).check_sources(["a", "b"])
-    both = SageConfig(folder=tmp_path, document_prefix="{CHANNEL}-")
+    with pytest.raises(ValueError, match="credit_note_prefix"):
+        SageConfig(folder=tmp_path, document_prefix="{CHANNEL}-").check_sources(["a", "b"])
+    both = SageConfig(folder=tmp_path, document_prefix="{CHANNEL}-", credit_note_prefix="{CHANNEL}-AV")
     both.check_sources(["a", "b"])
     with pytest.raises(ValueError, match="piece_numbers"):
         both.model_copy(update={"piece_numbers": "digits"}).check_sources(["a", "b"])

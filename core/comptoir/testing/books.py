@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import Literal
 
+from comptoir.testing.desk import Desk, Outcome, UnreadableFile, lines_of
+
 __all__ = ["AccountingProgram", "BooksDesk", "Outcome", "Posting", "TakenPiece", "UnreadableFile", "day_of", "lines_of"]
-
-
-class UnreadableFile(Exception):
-    """The program cannot read the file at all; nothing of it was taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +43,6 @@ class TakenPiece:
     piece: str
     label: str
     lines: tuple[tuple[str, str, str, int], ...]
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What became of the pieces of one file."""
-
-    file: str
-    taken: list[str] = field(default_factory=list)
-    refused: list[tuple[str, str]] = field(default_factory=list)
 
 
 class AccountingProgram(abc.ABC):
@@ -142,19 +130,6 @@ class AccountingProgram(abc.ABC):
         return lines_of(data, charset)
 
 
-def lines_of(data: bytes, charset: str) -> list[str]:
-    """The lines of a file; UnreadableFile when it is Unicode, in another charset, or has other line ends."""
-    if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe")) or b"\x00" in data:
-        raise UnreadableFile("the file is Unicode text")
-    try:
-        text = data.decode(charset)
-    except UnicodeDecodeError as error:
-        raise UnreadableFile(f"the file is not {charset} text (byte {error.start})") from None
-    if not text.endswith("\r\n") or "\n" in text.replace("\r\n", "") or "\r" in text.replace("\r\n", ""):
-        raise UnreadableFile("lines must end with CR LF")
-    return text.split("\r\n")[:-1]
-
-
 def day_of(text: str, form: str) -> date:
     """A date written as `form` says (JJMMAA, AAAAMMJJ ...); UnreadableFile when it is none."""
     found = {mark: "".join(c for c, m in zip(text, form, strict=False) if m == mark) for mark in "JMA"}
@@ -165,76 +140,7 @@ def day_of(text: str, form: str) -> date:
         raise UnreadableFile(f"{text!r} is no date {form}") from None
 
 
-class BooksDesk:
-    """The operator beside the program: imports what lies in `compta/` when `step()` is called.
+class BooksDesk(Desk[AccountingProgram]):
+    """The operator beside the books: imports what lies in `compta/` (`comptoir.testing.desk`)."""
 
-    `takes`: what he does with a file that was imported: `rename` it to .BAK (Ciel does that by itself), `move` it
-    away, or `delete` it. What could not be read goes to `refused/` and is noted in `unreadable`. With `report`, the
-    refused pieces of a file stand in an import report in `ack/`.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        program: AccountingProgram,
-        *,
-        takes: Literal["rename", "move", "delete"] = "rename",
-        report: bool = True,
-    ) -> None:
-        self.folder = folder
-        self.program = program
-        self.takes = takes
-        self.report = report
-        self.unreadable: list[tuple[str, str]] = []
-        self._reports = 0
-
-    def waiting(self) -> list[Path]:
-        """The files that were not imported yet, oldest name first."""
-        folder = self.folder / "compta"
-        if not folder.is_dir():
-            return []
-        return sorted(p for p in folder.iterdir() if p.is_file() and p.suffix.upper() in self.program.suffixes)
-
-    def step(self) -> list[str]:
-        """Imports what waits now; the names of the files that the program has read."""
-        done: list[str] = []
-        for path in self.waiting():
-            try:
-                outcome = self.program.import_file(path.name, path.read_bytes())
-            except UnreadableFile as error:
-                self.unreadable.append((path.name, str(error)))
-                self._put(path, "refused")
-                continue
-            done.append(path.name)
-            if outcome.refused:
-                # A file with refused pieces is none that was imported: the report speaks for each piece.
-                self._say(outcome)
-                self._put(path, "imported")
-            elif self.takes == "rename":
-                path.rename(path.with_suffix(".BAK"))
-            elif self.takes == "move":
-                self._put(path, "imported")
-            else:
-                path.unlink()
-        return done
-
-    def _put(self, path: Path, folder: str) -> None:
-        target = self.folder / folder
-        target.mkdir(exist_ok=True)
-        final, count = target / path.name, 1
-        while final.exists():
-            final, count = target / f"{path.stem}-{count}{path.suffix}", count + 1
-        path.rename(final)
-
-    def _say(self, outcome: Outcome) -> None:
-        if not self.report:
-            return
-        self._reports += 1
-        rows = ["Import - Fichier;Import - Document;Import - Résultat;Import - Motif"]
-        rows += [f"{outcome.file};{piece};IMPORTE;" for piece in outcome.taken]
-        rows += [f"{outcome.file};{piece};REFUSE;{reason.replace(';', ',')}" for piece, reason in outcome.refused]
-        ack = self.folder / "ack"
-        ack.mkdir(exist_ok=True)
-        part = ack / f".import-{self._reports:04d}.csv"
-        part.write_bytes(("\r\n".join(rows) + "\r\n").encode("cp1252", "replace"))
-        part.rename(ack / f"import-{self._reports:04d}.csv")
+    place = "compta"

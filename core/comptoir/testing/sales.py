@@ -1,24 +1,24 @@
-"""Back offices and the person who imports orders into them, for the sandboxes of connectors that write documents.
+"""Back offices and the person who imports documents into them, for the sandboxes of connectors that write those.
 
-`SalesProgram` is what a program does with a file of orders: a subclass reads one format by its description and shares
-no code with the writers, so that it can contradict them. It numbers the documents, recomputes their totals, and keeps
-the goods of an order. `SalesDesk` is the person: `step()` imports what lies in `gescom/`, and acknowledges it as told.
-No thread: whoever drives it calls it.
+`SalesProgram` is what a program does with a file of orders, credit notes or customer cards: a subclass reads one format
+by its description and shares no code with the writers, so that it can contradict them. It numbers the documents,
+recomputes their totals, and keeps the goods of an order; a credit note gives money back and moves none. `SalesDesk` is
+the person: `step()` imports what lies in `gescom/`, and acknowledges it as told. No thread: whoever drives it calls it.
 """
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Literal
 
-from comptoir.testing.books import Outcome, UnreadableFile
+from comptoir.testing.desk import Desk, Outcome
 
-__all__ = ["SaleLine", "SalesDesk", "SalesDocument", "SalesProgram"]
+__all__ = ["CustomerCard", "SaleLine", "SalesDesk", "SalesDocument", "SalesProgram"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,8 @@ class SaleLine:
 
 @dataclass(frozen=True, slots=True)
 class SalesDocument:
-    """An order as the program holds it. `web`: the shop's number; `piece`: its own, '' until it has numbered it."""
+    """An order or credit note as the program holds it. `web`: the shop's number; `piece`: its own, '' until it has
+    numbered it; `of`: what a credit note says of its order."""
 
     web: str
     piece: str
@@ -46,6 +47,8 @@ class SalesDocument:
     freight_rate: Decimal = Decimal(0)
     deposit: Decimal = Decimal(0)
     announced: Decimal | None = None
+    kind: Literal["order", "credit_note"] = "order"
+    of: str = ""
 
     @property
     def total(self) -> Decimal:
@@ -58,11 +61,27 @@ class SalesDocument:
         return sum((base + _cents(base * rate / 100) for rate, base in bases.items()), Decimal("0.00"))
 
 
+@dataclass(frozen=True, slots=True)
+class CustomerCard:
+    """A customer card as the program reads it."""
+
+    code: str
+    name: str
+    address: tuple[str, ...]
+    postcode: str
+    city: str
+    country: str
+    phone: str
+    email: str
+    vat_id: str
+
+
 class SalesProgram(abc.ABC):
-    """The orders of one folder, in memory.
+    """The documents and cards of one folder, in memory.
 
     `stock`: quantity by item, and the only items that exist (None: any); `customers`: the only ones that exist (None:
-    they are created). `refuse` maps web numbers to a reason, to play a stubborn program.
+    they are created by a document). `refuse` maps web numbers and customer codes to a reason, to play a stubborn
+    program.
     """
 
     suffixes: tuple[str, ...] = (".TXT",)
@@ -81,23 +100,46 @@ class SalesProgram(abc.ABC):
         self.customers = customers
         self.refuse = dict(refuse or {})
         self.documents: list[SalesDocument] = []
+        self.cards: dict[str, CustomerCard] = {}
+        self.outcomes: list[Outcome] = []
         self.reserved: dict[str, Decimal] = {}
 
     @abc.abstractmethod
     def orders(self, name: str, data: bytes) -> Iterator[SalesDocument]:
-        """The orders of a file; UnreadableFile where the program would stop."""
+        """The orders and credit notes of a file; UnreadableFile where the program would stop."""
+
+    @abc.abstractmethod
+    def customer_cards(self, name: str, data: bytes) -> Iterator[CustomerCard]:
+        """The customer cards of a file; UnreadableFile where the program would stop."""
 
     def import_file(self, name: str, data: bytes) -> Outcome:
-        """Imports a file; UnreadableFile when it cannot be read, and then nothing is taken."""
+        """Imports a file by what its name says it is; UnreadableFile when it cannot be read: nothing is taken then."""
         outcome = Outcome(name)
-        for document in list(self.orders(name, data)):
+        if name.upper().startswith("CLIENTS"):
+            self._import_cards(outcome, list(self.customer_cards(name, data)))
+        else:
+            self._import_documents(outcome, list(self.orders(name, data)))
+        self.outcomes.append(outcome)
+        return outcome
+
+    def _import_cards(self, outcome: Outcome, cards: Sequence[CustomerCard]) -> None:
+        for card in cards:
+            if card.code in self.refuse:
+                outcome.refused.append((card.code, self.refuse[card.code]))
+                continue
+            self.cards[card.code] = card
+            if self.customers is not None:
+                self.customers.add(card.code)
+            outcome.taken.append(card.code)
+
+    def _import_documents(self, outcome: Outcome, documents: Sequence[SalesDocument]) -> None:
+        for document in documents:
             reason = self._objection(document)
             if reason:
                 outcome.refused.append((document.web, reason))
                 continue
             self._take(document)
             outcome.taken.append(document.web)
-        return outcome
 
     def available(self, item: str) -> Decimal:
         """What can still be sold: the stock less the goods of orders."""
@@ -132,68 +174,38 @@ class SalesProgram(abc.ABC):
         return None if document.lines else "document sans ligne"
 
     def _take(self, document: SalesDocument) -> None:
-        number = document.piece or f"BC{len(self.documents) + 1:05d}"
+        count = sum(1 for d in self.documents if d.kind == document.kind) + 1
+        number = document.piece or f"{'BC' if document.kind == 'order' else 'AV'}{count:05d}"
         self.documents.append(replace(document, piece=number))
-        for line in document.lines:
+        for line in document.lines if document.kind == "order" else ():
             self.reserved[line.item] = self.reserved.get(line.item, Decimal(0)) + line.quantity
 
 
-class SalesDesk:
-    """The operator beside the program. `takes`: after an import he renames the file to .BAK, or exports the `list` of
-    documents into `ack/` and moves the file to `imported/`. What could not be read goes to `refused/`."""
+class SalesDesk(Desk[SalesProgram]):
+    """The operator beside the back office: imports what lies in `gescom/`, cards before orders before credit notes
+    (`comptoir.testing.desk`). `takes` may also be `list`: he moves the file away and exports the list of documents."""
 
-    def __init__(self, folder: Path, program: SalesProgram, *, takes: Literal["rename", "list"] = "rename") -> None:
-        self.folder = folder
-        self.program = program
-        self.takes = takes
-        self.unreadable: list[tuple[str, str]] = []
-        self._reports = 0
+    place = "gescom"
+    reports = "import-orders"
+    kinds = ("CLIENTS", "COMMANDES", "AVOIRS")
 
-    def waiting(self) -> list[Path]:
-        """The files that were not imported yet, oldest name first."""
-        folder = self.folder / "gescom"
-        if not folder.is_dir():
-            return []
-        return sorted(p for p in folder.iterdir() if p.is_file() and p.suffix.upper() in self.program.suffixes)
+    def __init__(
+        self,
+        folder: Path,
+        program: SalesProgram,
+        *,
+        takes: Literal["rename", "move", "delete", "list"] = "rename",
+        report: bool = True,
+    ) -> None:
+        self.lists = takes == "list"
+        super().__init__(folder, program, takes="move" if takes == "list" else takes, report=report)
 
     def step(self) -> list[str]:
         """Imports what waits now; the names of the files that the program has read."""
-        done: list[str] = []
-        for path in self.waiting():
-            try:
-                outcome = self.program.import_file(path.name, path.read_bytes())
-            except UnreadableFile as error:
-                self.unreadable.append((path.name, str(error)))
-                self._move(path, "refused")
-                continue
-            done.append(path.name)
-            if outcome.refused:
-                # A file with refused documents is none that was imported: the report speaks for each of them.
-                rows = ["Import - Fichier;Import - Document;Import - Résultat;Import - Motif"]
-                rows += [f"{outcome.file};{web};IMPORTE;" for web in outcome.taken]
-                rows += [f"{outcome.file};{web};REFUSE;{reason.replace(';', ',')}" for web, reason in outcome.refused]
-                self._drop("import", ("\r\n".join(rows) + "\r\n").encode("cp1252", "replace"))
-                self._move(path, "imported")
-            elif self.takes == "rename":
-                path.rename(path.with_suffix(".BAK"))
-            else:
-                self._move(path, "imported")
-        if done and self.takes == "list":
-            self._drop("documents", self.program.document_list())
+        done = super().step()
+        if done and self.lists:
+            self.drop("documents", self.program.document_list())
         return done
-
-    def _move(self, path: Path, folder: str) -> None:
-        target = self.folder / folder
-        target.mkdir(exist_ok=True)
-        path.rename(target / path.name)
-
-    def _drop(self, stem: str, data: bytes) -> None:
-        self._reports += 1
-        ack = self.folder / "ack"
-        ack.mkdir(exist_ok=True)
-        part = ack / f".{stem}-{self._reports:04d}.csv"
-        part.write_bytes(data)
-        part.rename(ack / f"{stem}-orders-{self._reports:04d}.csv")
 
 
 def _cents(value: Decimal) -> Decimal:

@@ -92,10 +92,15 @@ def modelled_total(rows: Sequence[Row], freight: Decimal, freight_rate: Decimal,
     return sum((net + cents(net * rate / 100) for rate, net in bases.items()), Decimal("0.00"))
 
 
-def gross_by_rate(rows: Sequence[Row], freight: Decimal, freight_rate: Decimal) -> dict[str, str]:
-    """Tax-included amount per rate of net prices: what a later credit note without lines is spread over."""
-    found = {rate: net + cents(net * rate / 100) for rate, net in _bases(rows, freight, freight_rate).items()}
-    return {comma(rate): str(cents(gross)) for rate, gross in sorted(found.items())}
+def gross_by_rate(
+    rows: Sequence[Row], freight: Decimal, freight_rate: Decimal, *, gross: bool = False
+) -> dict[str, str]:
+    """Tax-included amount per rate: what a later credit note without lines is spread over. `gross`: the prices have the
+    tax in them already."""
+    found = _bases(rows, freight, freight_rate)
+    if not gross:
+        found = {rate: net + cents(net * rate / 100) for rate, net in found.items()}
+    return {comma(rate): str(cents(amount)) for rate, amount in sorted(found.items())}
 
 
 class Builder:
@@ -112,6 +117,8 @@ class Builder:
     #: Characters by which no code may begin.
     taboo: ClassVar[str] = ""
     rounding_label: ClassVar[str] = "Arrondi"
+    #: What the buyer did with the total, in messages.
+    moved: str = "paid"
 
     def __init__(self, payload: Mapping[str, Any], rules: SalesRules, record: str, charset: str) -> None:
         self.payload = payload
@@ -126,7 +133,7 @@ class Builder:
 
     def text(self, value: object, where: str, limit: int | None = None) -> str:
         """A text cell (`comptoir.sdk.documents.text.cell`)."""
-        return cell(value, where, self.remarks, charset=self.charset, limit=limit)
+        return cell(value, where, self.remarks, charset=self.charset, limit=limit, taboo=self.taboo)
 
     def amount(self, value: object, path: str) -> Decimal:
         """A number of the payload; RecordRejected when it is none."""
@@ -288,14 +295,43 @@ class Builder:
             return tuple(rows)
         if abs(missing) > self.rules.max_rounding:
             raise self.refuse(
-                f"{self.program} would compute {total - missing} and the buyer paid {total} (difference {missing})",
+                f"{self.program} would compute {total - missing} and the buyer {self.moved} {total} "
+                f"(difference {missing})",
                 "total",
                 "total_differs",
-                "Lines, charges and taxes of the order do not add up to its total; look at the order in the shop, or "
+                "Lines, charges and taxes do not add up to the total; look at it in the shop, or "
                 f"raise max_rounding of the {self.program} connection if the difference is only rounding.",
             )
         self.remarks.add("total", f"rounding line of {missing}")
         return (*rows, Row(self.rules.rounding_item, self.rounding_label, Decimal(1), missing, Decimal(0)))
+
+    def spread(self, amount: Decimal, by_rate: Mapping[str, str]) -> list[Row]:
+        """Rows for an amount that is given back without lines: shares of the order's tax-included amounts per rate
+        (`gross_by_rate` of it), the last takes the rest. Remarked; refused where the rates are not known."""
+        item = self.rules.default_item
+        shares = [(as_decimal(rate, self.record, "rate"), Decimal(gross)) for rate, gross in by_rate.items()]
+        shares = [(rate, gross) for rate, gross in shares if gross > 0]
+        whole = sum((gross for _, gross in shares), Decimal(0))
+        if not shares or item is None:
+            raise self.refuse(
+                "an amount is given back without lines, and its order was not handed over here"
+                if item
+                else "an amount is given back without lines",
+                "lines",
+                "amount_only",
+                f"Its VAT rate is not known: enter this credit note in {self.program}, or refund line by line."
+                if item
+                else f"Set default_item of the {self.program} connection.",
+            )
+        self.remarks.add("amount", "spread over the rates of the order by rule (allocated_by_rule)")
+        rows, left = [], amount
+        for number, (rate, gross) in enumerate(shares, 1):
+            part = left if number == len(shares) else cents(amount * gross / whole)
+            left -= part
+            price = part if self.gross else cents(part * 100 / (100 + rate))
+            if price:
+                rows.append(Row(item, "Remboursement partiel", Decimal(1), price, rate))
+        return rows
 
     # -- header --------------------------------------------------------------------------------------------
 

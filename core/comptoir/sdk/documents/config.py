@@ -28,6 +28,7 @@ class SalesSettings(ConnectorConfig):
 
     order_profile: str = Field(default="", description="A shipped order profile, or NAME.toml; empty: the first one")
     document_prefix: str = Field(default="", description="Before the shop's order number; {CHANNEL} is the connection")
+    credit_note_prefix: str = Field(default="AV", description="Before the shop's refund number, as document_prefix")
     customers: Literal["own", "default"] = "own"
     customer_prefix: str | None = Field(default=None, pattern=r"^[A-Z0-9]{0,7}[A-Z]$")
     default_customer: str | None = Field(default=None, pattern=r"^[A-Z0-9]{1,17}$")
@@ -47,9 +48,10 @@ class SalesSettings(ConnectorConfig):
 
     def check_sources(self, sources: Sequence[str]) -> None:
         """Two shops may both have an order 1001: with several, their documents need the channel in the number."""
-        if len(sources) > 1 and "{CHANNEL}" not in self.document_prefix:
+        if len(sources) > 1 and not all("{CHANNEL}" in p for p in (self.document_prefix, self.credit_note_prefix)):
             raise ValueError(
-                f'{", ".join(sources)} may use the same order numbers; set document_prefix = "{{CHANNEL}}-"'
+                f'{", ".join(sources)} may use the same order numbers; set document_prefix = "{{CHANNEL}}-" and '
+                'credit_note_prefix = "{CHANNEL}-AV"'
             )
 
     @field_validator("depot")

@@ -1,34 +1,43 @@
 """The connector of a program that has both books and a back office: entries, and web orders as documents.
 
-Orders lie in `gescom/` as `COMMANDES_000001.TXT` and so on. A document that was handed over is `written`; `accepted`
-comes later, when the operator (or the agent) has renamed the file to `.BAK`, from an import report in `ack/`, or from a
-list of documents that the program exported: then with the program's own number.
+Orders, credit notes and customer cards lie in `gescom/` as `COMMANDES_000001.TXT`, `AVOIRS_000001.TXT` and
+`CLIENTS_000001.TXT` and so on. What was handed over is `written`; `accepted` comes later, when the operator (or the
+agent) has renamed the file to `.BAK`, from an import report in `ack/`, or from a list of documents that the program
+exported: then with the program's own number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
-from comptoir.errors import ComptoirError, ConfigError, ContractViolation, RecordRejected
+from comptoir.errors import ComptoirError, ConfigError, RecordRejected
 from comptoir.model.refs import EntityName
 from comptoir.sdk.documents.build import gross_by_rate
+from comptoir.sdk.documents.card import customer_card
 from comptoir.sdk.documents.config import SalesSettings
+from comptoir.sdk.documents.credit_note import CreditNoteBuilder
 from comptoir.sdk.documents.issue import SPACE, Rendered, refused, sort_ops, with_unique_names
-from comptoir.sdk.documents.order import OrderBuilder, OrderFormat, SalesDocument
+from comptoir.sdk.documents.order import OrderBuilder, OrderFormat
 from comptoir.sdk.documents.profile import DocumentProfile, load_document_profile
 from comptoir.sdk.journal.connector import JournalConnector, Said
 from comptoir.sdk.journal.disk import Disk
 from comptoir.sdk.journal.handover import Handover, Output, Record
 from comptoir.sdk.journal.reports import Layout, UnreadableReport, checked_row
+from comptoir.sdk.journal.text import words
 from comptoir.sdk.protocols import CheckItem, CheckReport, ConnectorContext, PushBatch, PushOp, PushResult
+
+_B = TypeVar("_B", bound=OrderBuilder)
 
 __all__ = ["FOLDER", "DocumentConnector", "ListedDocument", "document_list"]
 
 FOLDER = "gescom"
-_STEM = "COMMANDES"
+_STEMS = {EntityName.ORDER: "COMMANDES", EntityName.REFUND: "AVOIRS", EntityName.CUSTOMER: "CLIENTS"}
+_NOUNS = {EntityName.REFUND: "credit notes", EntityName.CUSTOMER: "customer cards"}
+#: The name space of customer codes in the ledger.
+_CARDS = "customer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +64,8 @@ def document_list(reference: str, piece: str) -> Layout:
 
 
 class DocumentConnector(JournalConnector):
-    """Entries as `JournalConnector` does, and orders. A package names its order formats beside those of entries."""
+    """Entries as `JournalConnector` does, and orders, credit notes and customer cards. A package names its order
+    formats beside those of entries; a format takes credit notes and cards where its profile says how."""
 
     folders: ClassVar[tuple[str, ...]] = (*JournalConnector.folders, FOLDER)
     #: Order formats by the name that a profile gives them, and the profile of a connection that names none.
@@ -107,82 +117,140 @@ class DocumentConnector(JournalConnector):
         if not self.takes_orders():
             return CheckReport(items)
         try:
-            profile = self.order_format().profile
+            form = self.order_format()
         except ComptoirError as error:
             return CheckReport([*items, CheckItem.failed("order_profile", error)])
-        hint = None
+        profile, hint = form.profile, None
         if profile.witnessed is None:
             hint = "Import one file of orders into a copied folder, and note product, version and day in [witnessed]."
         items.append(CheckItem("order_profile", True, f"{profile.product}: {profile.state}; {profile.charset}", hint))
-        items += [CheckItem("order_unconfirmed", True, words) for words in profile.unconfirmed]
+        items += [CheckItem("order_unconfirmed", True, text) for text in profile.unconfirmed]
+        for entity, noun in _NOUNS.items():
+            does = "are handed over" if _takes(form, entity) else f"are refused: {profile.source} has no layout of them"
+            items.append(CheckItem(f"order_{entity.value}s", True, f"{noun} {does}"))
         return CheckReport(items)
 
     # -- push --------------------------------------------------------------------------------------------------
 
     def push(self, batch: PushBatch) -> Sequence[PushResult]:
-        """One file for the batch's new orders, or entries; the errors are those of `JournalConnector.push`."""
-        if batch.entity is not EntityName.ORDER:
+        """One file for the batch's new records; the errors are those of `JournalConnector.push`."""
+        entity = batch.entity
+        if entity not in _STEMS:
             return super().push(batch)
-        for op in batch.ops:
-            if op.entity is not EntityName.ORDER:
-                raise ContractViolation(f"{self._ctx.connection}: a batch of orders holds a {op.entity}")
         form = self.order_format()
         with self._ledger.locked():
-            known = self._ledger.known(batch.entity.value, (op.natural_key for op in batch.ops))
+            known = self._ledger.known(entity.value, (op.natural_key for op in batch.ops))
             hint = f"{self.back_office} may have taken it: correct it there."
-            results, fresh = sort_ops(batch.ops, known, hint=hint)
-            written = self._documents(form, fresh, results)
+            results, fresh = sort_ops(batch, known, connection=self._ctx.connection, hint=hint)
+            written = self._rendered(form, entity, fresh, results)
             if written:
-                self._hand_over_orders(form, batch, written)
+                self._publish(form, batch, written)
         for op, rendered in written:
             note = str(rendered.remarks)
             if note:
-                self._ctx.logger.info("order %s: %s", op.natural_key, note)
+                self._ctx.logger.info("%s %s: %s", entity.value, op.natural_key, note)
             results[op.delivery_id] = PushResult(op.delivery_id, "written", reason=note or None)
         return [results[op.delivery_id] for op in batch.ops]
 
-    def _documents(
-        self, form: OrderFormat[Any], ops: Sequence[PushOp], results: dict[str, PushResult]
+    def _rendered(
+        self, form: OrderFormat[Any], entity: EntityName, ops: Sequence[PushOp], results: dict[str, PushResult]
     ) -> list[tuple[PushOp, Rendered]]:
+        sold = self._sold(ops) if entity is EntityName.REFUND else {}
+        render: Callable[[PushOp], Rendered] = {
+            EntityName.ORDER: lambda op: self._order(form, op),
+            EntityName.REFUND: lambda op: self._credit_note(form, op, sold),
+            EntityName.CUSTOMER: lambda op: self._card(form, op),
+        }[entity]
+        taken = _takes(form, entity)
         rendered: list[tuple[PushOp, Rendered]] = []
         for op in ops:
-            build = OrderBuilder(
-                op.payload, self._sales, form.shipping(), form.profile, self.back_office, op.natural_key
-            )
             try:
-                document = build.document(self._ctx.company.currency, form.templates())
-                form.examine(build, document)
+                if not taken:
+                    raise self._not_taken(form, op)
+                rendered.append((op, render(op)))
             except RecordRejected as error:
                 results[op.delivery_id] = refused(op, error)
-                continue
-            facts: dict[str, Any] = {"customer": document.customer, "total": str(document.total)}
-            if not build.gross:
-                facts |= {"rates": gross_by_rate(document.rows, document.freight, document.freight_rate)}
-            rendered.append((op, Rendered(document.number, document.total, facts, document.remarks, document)))
-        hint = f"Set document_prefix of the connection {self._ctx.connection} so that channels differ."
+        if entity is EntityName.CUSTOMER:
+            return rendered
+        hint = (
+            f"Set document_prefix and credit_note_prefix of the connection {self._ctx.connection} so that all differ."
+        )
         return with_unique_names(self._ledger, rendered, results, hint=hint)
 
-    def _hand_over_orders(
-        self, form: OrderFormat[Any], batch: PushBatch, written: Sequence[tuple[PushOp, Rendered]]
-    ) -> None:
-        documents: list[SalesDocument] = [record.part for _, record in written]
-        output = Output(FOLDER, _STEM, form.profile.suffix, form.write(documents))
+    def _not_taken(self, form: OrderFormat[Any], op: PushOp) -> RecordRejected:
+        """What a person has to do with a record that the profile has no layout for."""
+        noun, source = _NOUNS[op.entity], form.profile.source
+        return RecordRejected(
+            f"{op.natural_key}: {source} takes no {noun}",
+            record=op.natural_key,
+            code="not_taken",
+            hint=f"Enter it in {self.back_office} by hand, then resolve this; or copy the profile beside "
+            f"comptoir.toml, say there how the folder imports {noun}, and set order_profile.",
+        )
+
+    def _builder(self, kind: type[_B], form: OrderFormat[Any], op: PushOp) -> _B:
+        return kind(op.payload, self._sales, form.shipping(), form.profile, self.back_office, op.natural_key)
+
+    def _order(self, form: OrderFormat[Any], op: PushOp) -> Rendered:
+        build = self._builder(OrderBuilder, form, op)
+        document = build.document(self._ctx.company.currency, form.templates())
+        form.examine(build, document)
+        rates = gross_by_rate(document.rows, document.freight, document.freight_rate, gross=build.gross)
+        facts = {
+            "customer": document.customer,
+            "total": str(document.total),
+            "scheme": document.scheme,
+            "rates": rates,
+        }
+        return Rendered(document.number, document.total, facts, document.remarks, document)
+
+    def _sold(self, ops: Sequence[PushOp]) -> dict[str, Mapping[str, Any]]:
+        """What the receipts remember of the orders that these refunds belong to, by document number."""
+        wanted = {words(op.payload.get("order_document")) for op in ops} - {""}
+        return {name: found.record for name, found in self._ledger.named(SPACE, wanted).items()}
+
+    def _credit_note(self, form: OrderFormat[Any], op: PushOp, sold: Mapping[str, Mapping[str, Any]]) -> Rendered:
+        build = self._builder(CreditNoteBuilder, form, op)
+        document = build.credit_note(self._ctx.company.currency, sold.get(words(op.payload.get("order_document"))))
+        form.examine(build, document)
+        facts = {"customer": document.customer, "total": str(document.total)}
+        return Rendered(document.number, document.total, facts, document.remarks, document)
+
+    def _card(self, form: OrderFormat[Any], op: PushOp) -> Rendered:
+        card = customer_card(op.payload, form.card_rules(self.back_office), op.natural_key)
+        form.examine_card(card, op.natural_key)
+        return Rendered(card.code, Decimal(0), {}, card.remarks, card)
+
+    def _publish(self, form: OrderFormat[Any], batch: PushBatch, written: Sequence[tuple[PushOp, Rendered]]) -> None:
+        parts: list[Any] = [record.part for _, record in written]
+        cards = batch.entity is EntityName.CUSTOMER
+        data = form.write_cards(parts) if cards else form.write(parts)
+        output = Output(FOLDER, _STEMS[batch.entity], form.profile.suffix, data)
         totals = {
             "records": str(len(written)),
             "amount": str(sum((record.amount for _, record in written), Decimal("0.00"))),
             "profile": f"{form.profile.source}, {form.profile.state}",
         }
         records = [Record(op.natural_key, op.content_hash, r.name, r.facts) for op, r in written]
-        receipt = self._ledger.hand_over(Handover(batch.id, batch.entity.value, records, [output], totals, (SPACE,)))
-        name = receipt["files"][-1]["name"]
-        self._ctx.logger.info("%s: %d order(s) handed over in %s", self._ctx.connection, len(written), name)
+        space = _CARDS if cards else SPACE
+        receipt = self._ledger.hand_over(Handover(batch.id, batch.entity.value, records, [output], totals, (space,)))
+        name, what = receipt["files"][-1]["name"], batch.entity.value
+        self._ctx.logger.info("%s: %d %s record(s) handed over in %s", self._ctx.connection, len(written), what, name)
 
     # -- acknowledgements --------------------------------------------------------------------------------------
 
     def said(self, row: Any) -> Said:
-        """A row of a list of documents, or of an import report on a file of orders or entries."""
+        """A row of a list of documents, or of an import report on a file of documents, cards or entries."""
         if isinstance(row, ListedDocument):
             return Said(SPACE, row.document, number=row.piece)
-        if row.file.replace("\\", "/").rpartition("/")[2].upper().startswith(_STEM):
-            return Said(SPACE, row.name, None if row.accepted else row.reason or "refused")
+        name = row.file.replace("\\", "/").rpartition("/")[2].upper()
+        if name.startswith(tuple(_STEMS.values())):
+            space = _CARDS if name.startswith(_STEMS[EntityName.CUSTOMER]) else SPACE
+            return Said(space, row.name, None if row.accepted else row.reason or "refused")
         return super().said(row)
+
+
+def _takes(form: OrderFormat[Any], entity: EntityName) -> bool:
+    if entity is EntityName.REFUND:
+        return form.takes_credit_notes
+    return entity is EntityName.ORDER or form.takes_customers

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from comptoir.errors import RecordRejected
+from comptoir.errors import ContractViolation, RecordRejected
 from comptoir.sdk.journal.handover import Known, Ledger, digest
 from comptoir.sdk.journal.text import Remarks
-from comptoir.sdk.protocols import PushOp, PushResult
+from comptoir.sdk.protocols import PushBatch, PushOp, PushResult
 
 __all__ = ["SPACE", "Rendered", "refused", "sort_ops", "with_unique_names"]
 
@@ -35,20 +35,24 @@ def refused(op: PushOp, error: RecordRejected) -> PushResult:
 
 
 def sort_ops(
-    ops: Sequence[PushOp],
+    batch: PushBatch,
     known: Mapping[str, Known],
     *,
+    connection: str,
     may_change: Callable[[PushOp], bool] = lambda _: False,
     field: str = "number",
     hint: str,
 ) -> tuple[dict[str, PushResult], list[PushOp]]:
     """What needs no file (handed over before, or refused for that reason), and the ops that do.
 
-    `may_change`: records that may go out again with another content (cards).
+    `may_change`: records that may go out again with another content (cards). ContractViolation when the batch holds
+    something else than it says.
     """
     results: dict[str, PushResult] = {}
     fresh: dict[str, PushOp] = {}
-    for op in ops:
+    for op in batch.ops:
+        if op.entity is not batch.entity:
+            raise ContractViolation(f"{connection}: a batch of {batch.entity} holds a {op.entity}")
         earlier = known.get(op.natural_key)
         in_batch = fresh.get(op.natural_key)
         seen = earlier.content_hash if earlier else digest(in_batch.content_hash) if in_batch else None

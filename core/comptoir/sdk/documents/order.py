@@ -11,12 +11,13 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, Generic, Literal, TypeVar
 
-from comptoir.errors import ConfigError
+from comptoir.errors import ConfigError, ContractViolation
 from comptoir.sdk.documents.build import Builder, Row
+from comptoir.sdk.documents.card import Card, CardRules
 from comptoir.sdk.documents.codes import capital_code
 from comptoir.sdk.documents.config import SalesSettings
 from comptoir.sdk.documents.profile import DocumentProfile
-from comptoir.sdk.journal.text import Remarks, as_date, cents, shorten, words
+from comptoir.sdk.journal.text import Remarks, as_date, cents, words
 
 __all__ = ["OrderBuilder", "OrderFormat", "Party", "SalesDocument"]
 
@@ -38,8 +39,10 @@ class Party:
 
 @dataclass(frozen=True, slots=True)
 class SalesDocument:
-    """A document ready to be laid out. `total` is what the buyer pays, tax included; `scheme` a VAT scheme other than
-    the domestic one; `mode` the program's code of the means of payment; `texts` the filled templates."""
+    """A document ready to be laid out. `total` is what the buyer pays (or gets back), tax included; `scheme` a VAT
+    scheme other than the domestic one; `mode` the program's code of the means of payment; `order` the shop's number of
+    the order, or of the refund; `texts` the filled templates. `credits`: the number of the order's document of which
+    this is a credit note."""
 
     number: str
     customer: str
@@ -57,6 +60,7 @@ class SalesDocument:
     note: str
     order: str
     texts: tuple[str, ...] = ()
+    credits: str | None = None
     remarks: Remarks = field(default_factory=Remarks)
 
 
@@ -79,14 +83,6 @@ class OrderBuilder(Builder):
         self.item_length = profile.limits.item
         self.label_length = profile.limits.label
         self.gross = settings.prices == "gross"
-
-    def text(self, value: object, where: str, limit: int | None = None) -> str:
-        """A text cell; a leading # gets an apostrophe before it, remarked."""
-        found = super().text(value, where, limit)
-        if not found.startswith(self.taboo):
-            return found
-        self.remarks.add(where, "neutralised: it would be a tag of the file")
-        return shorten(f"'{found}", where, self.remarks, limit) if limit else f"'{found}"
 
     def code(self, code: str, where: str) -> str:
         """By the connection's table, else as it is: in capitals where the program has those."""
@@ -283,9 +279,35 @@ class OrderFormat(abc.ABC, Generic[S]):
     def examine(self, build: OrderBuilder, document: SalesDocument) -> None:
         """Refuses (RecordRejected) what this format cannot say of a document."""
 
+    @property
+    def takes_credit_notes(self) -> bool:
+        """The profile says how the program takes them."""
+        return self.profile.credit_notes is not None
+
+    @property
+    def takes_customers(self) -> bool:
+        """The profile says how the program takes cards."""
+        return self.profile.customers is not None
+
     @abc.abstractmethod
     def write(self, documents: Sequence[SalesDocument]) -> bytes:
-        """The bytes of a file."""
+        """The bytes of a file of orders, or of credit notes."""
+
+    def card_rules(self, program: str) -> CardRules:
+        """What a card of the program can hold, by the profile."""
+        limits = self.profile.limits
+        return CardRules(
+            program=program, charset=self.profile.charset, code=limits.customer, name=limits.name, lines=3,
+            address=limits.address, postcode=limits.postcode, city=limits.city, phone=21, email=69, contact=35,
+            taboo=OrderBuilder.taboo,
+        )  # fmt: skip
+
+    def examine_card(self, card: Card, record: str) -> None:
+        """Refuses (RecordRejected) what this format cannot say of a card."""
+
+    def write_cards(self, cards: Sequence[Card]) -> bytes:
+        """The bytes of a file of customer cards; asked of formats whose profile takes them."""
+        raise ContractViolation(f"{self.profile.source}: the format {self.profile.format} writes no cards")
 
 
 def _filled(template: str, known: Mapping[str, str]) -> str:

@@ -7,13 +7,12 @@ package, or the merchant's own beside `comptoir.toml`; what nobody has confirmed
 
 from __future__ import annotations
 
-import codecs
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from comptoir.sdk.journal.profile import CHARSETS, Witness, load_as, options_of
+from comptoir.sdk.journal.profile import Profile, load_as, options_of
 
 __all__ = ["DocumentLimits", "DocumentProfile", "load_document_profile"]
 
@@ -37,42 +36,26 @@ class DocumentLimits(BaseModel):
     text: int = Field(ge=8, le=2000, description="References and headings")
 
 
-class DocumentProfile(BaseModel):
-    """What one product reads. `codes`: whether its item codes are in capitals; `options` are those of the format."""
+class DocumentProfile(Profile):
+    """What one product reads of documents. `codes`: whether its item codes are in capitals. `credit_notes` and
+    `customers` say how it takes those; without such a table it takes none, and they are refused with a sentence."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    product: str = Field(min_length=1)
     suffix: str = Field(default=".TXT", pattern=r"^\.[A-Z]{3}$")
-    charset: str
     codes: Literal["capitals", "plain"] = "plain"
     limits: DocumentLimits
-    options: dict[str, Any] = Field(default_factory=dict)
-    witnessed: Witness | None = None
-    unconfirmed: tuple[str, ...] = ()
-    source: str = ""
+    credit_notes: dict[str, Any] | None = None
+    customers: dict[str, Any] | None = None
 
-    @field_validator("charset")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        try:
-            name = codecs.lookup(value).name
-        except LookupError:
-            name = ""
-        if name not in CHARSETS:
-            raise ValueError(f"unknown or unsuitable charset {value!r}; allowed: {', '.join(CHARSETS)}")
-        return name
+    def of_credit_notes(self, model: type[_T]) -> _T | None:
+        """The table `[credit_notes]`, None where the program takes none; ConfigError as `parsed`."""
+        return self._table(model, self.credit_notes, "credit_notes")
 
-    @property
-    def state(self) -> str:
-        """ "never imported", or the product, version and day of the import that was seen."""
-        seen = self.witnessed
-        return f"imported into {seen.product} {seen.version} on {seen.imported_on}" if seen else "never imported"
+    def of_customers(self, model: type[_T]) -> _T | None:
+        """The table `[customers]`, None where the program takes none; ConfigError as `parsed`."""
+        return self._table(model, self.customers, "customers")
 
-    def parsed(self, model: type[_T]) -> _T:
-        """The format's own options; ConfigError with profile and key when one is unknown or wrong."""
-        return options_of(model, self.options, self.source)
+    def _table(self, model: type[_T], table: dict[str, Any] | None, name: str) -> _T | None:
+        return None if table is None else options_of(model, table, self.source, name)
 
 
 def load_document_profile(package: str, name: str, base_dir: Path) -> DocumentProfile:

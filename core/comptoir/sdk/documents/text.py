@@ -20,12 +20,14 @@ def has_formula_lead(text: str) -> bool:
     return text.startswith(_FORMULA)
 
 
-def cell(value: object, where: str, remarks: Remarks, *, charset: str, limit: int | None = None) -> str:
+def cell(
+    value: object, where: str, remarks: Remarks, *, charset: str, limit: int | None = None, taboo: str = ""
+) -> str:
     """A text cell: in the charset, on one line, without `;` and `"`, no formula, at most `limit` characters.
 
     Imports know no quoting that we could rely on, so separators are replaced (`;` by `,`, `"` by `''`; a tab is a
-    space). A leading `= + - @` gets an apostrophe before it; numbers never pass here, so negative amounts stay
-    numbers.
+    space). A leading `= + - @`, or a character of `taboo` (# is a tag in Sage's own format), gets an apostrophe
+    before it; numbers never pass here, so negative amounts stay numbers.
     """
     if value is None:
         return ""
@@ -35,6 +37,9 @@ def cell(value: object, where: str, remarks: Remarks, *, charset: str, limit: in
     if has_formula_lead(text):
         text = "'" + text
         remarks.add(where, "neutralised: it would be a formula in a spreadsheet")
+    elif text[:1] and text[0] in taboo:
+        text = "'" + text
+        remarks.add(where, "neutralised: it would be a tag of the file")
     text = text.replace(";", ",").replace('"', "''")
     return shorten(text, where, remarks, limit) if limit else text
 

@@ -19,7 +19,7 @@ from comptoir.sdk.journal.config import JournalConfig
 from comptoir.sdk.journal.disk import Disk, storage_errors
 from comptoir.sdk.journal.entry import BookEntry, decimal_of
 from comptoir.sdk.journal.formats import BookFile, BookFormat, Setup, written
-from comptoir.sdk.journal.handover import Handover, Known, Ledger, Output, Record, digest
+from comptoir.sdk.journal.handover import Handover, Ledger, Output, Record, digest
 from comptoir.sdk.journal.profile import WriterProfile, load_profile
 from comptoir.sdk.journal.reports import Layout, Report, ReportFolder
 from comptoir.sdk.manifest import Manifest
@@ -194,10 +194,13 @@ class JournalConnector:
         Raises ConfigError when the profile cannot be used, StorageFull when nothing was written, OutcomeUnknown when
         that is not certain, TransientError when another worker holds the folder.
         """
+        if batch.entity is not EntityName.JOURNAL_ENTRY:
+            raise ContractViolation(f"{self._ctx.connection}: {self._program} takes no {batch.entity.value}")
         book_format = self.book_format()
         with self._ledger.locked():
             known = self._ledger.known(batch.entity.value, (op.natural_key for op in batch.ops))
-            results, fresh = self._sort(batch, known)
+            hint = "An issued entry is corrected by a reversal, never by another content under its key."
+            results, fresh = sort_ops(batch, known, connection=self._ctx.connection, field="key", hint=hint)
             entries = self._render(book_format, fresh, results)
             if entries:
                 self._hand_over(book_format, batch, entries)
@@ -207,18 +210,6 @@ class JournalConnector:
                 self._ctx.logger.info("journal_entry %s: %s", op.natural_key, note)
             results[op.delivery_id] = PushResult(op.delivery_id, "written", reason=note or None)
         return [results[op.delivery_id] for op in batch.ops]
-
-    def _sort(self, batch: PushBatch, known: Mapping[str, Known]) -> tuple[dict[str, PushResult], list[PushOp]]:
-        """What needs no file (handed over before, or refused for that reason), and the ops that do."""
-        for op in batch.ops:
-            if op.entity is not EntityName.JOURNAL_ENTRY or batch.entity is not EntityName.JOURNAL_ENTRY:
-                raise ContractViolation(f"{self._ctx.connection}: only journal entries are taken, not {op.entity}")
-        return sort_ops(
-            batch.ops,
-            known,
-            field="key",
-            hint="An issued entry is corrected by a reversal, never by another content under its key.",
-        )
 
     def _render(
         self, book_format: BookFormat, ops: Sequence[PushOp], results: dict[str, PushResult]

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from comptoir.errors import ConfigError
 
-__all__ = ["Limits", "Witness", "WriterProfile", "load_as", "load_profile", "options_of", "shipped_profiles"]
+__all__ = ["Limits", "Profile", "Witness", "WriterProfile", "load_as", "load_profile", "options_of", "shipped_profiles"]
 
 _T = TypeVar("_T", bound=BaseModel)
 #: What accounting programs on French desktops read; utf-8 for the FEC layout only.
@@ -55,16 +55,12 @@ class Limits(_Closed):
     section: int = Field(default=13, ge=1, le=100)
 
 
-class WriterProfile(_Closed):
-    """What one product reads. `options` are those of the format; `payments` the product's codes of means of payment."""
+class Profile(_Closed):
+    """What all profiles have in common. `options`: those of the format; `unconfirmed`: what nobody has seen yet."""
 
     format: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     product: str = Field(min_length=1)
-    file: str = Field(pattern=r"^[A-Za-z0-9_-]{1,40}\.[A-Za-z0-9]{1,4}$")
     charset: str
-    text: Literal["capitals", "plain"] = "capitals"
-    limits: Limits
-    payments: dict[str, str] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict)
     witnessed: Witness | None = None
     unconfirmed: tuple[str, ...] = ()
@@ -92,9 +88,18 @@ class WriterProfile(_Closed):
         return options_of(model, self.options, self.source)
 
 
-def options_of(model: type[_T], options: dict[str, Any], source: str) -> _T:
+class WriterProfile(Profile):
+    """What one product reads of entries. `payments`: the product's codes of means of payment."""
+
+    file: str = Field(pattern=r"^[A-Za-z0-9_-]{1,40}\.[A-Za-z0-9]{1,4}$")
+    text: Literal["capitals", "plain"] = "capitals"
+    limits: Limits
+    payments: dict[str, str] = Field(default_factory=dict)
+
+
+def options_of(model: type[_T], options: dict[str, Any], source: str, table: str = "options") -> _T:
     """The options of a format; ConfigError with profile and key when one is unknown or wrong."""
-    return _validated(model, options, f"{source}: options.")
+    return _validated(model, options, f"{source}: {table}.")
 
 
 def shipped_profiles(package: str, folder: str = "profiles") -> list[str]:
