@@ -9,24 +9,33 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
-__all__ = ["FUNCTIONS", "gtin", "number", "tracked", "yes_no"]
-
-_GROUPED = re.compile(r"[-+]?\d{1,3}(?:[ \u00a0\u202f]\d{3})+(?:[.,]\d+)?")
-_DATE = re.compile(r"(\d{2})/(\d{2})/(\d{4})(?:[ T](\d{1,2})[:h](\d{2})(?::(\d{2}))?)?")
-_ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}(?::\d{2}(?:\.\d{3}(?:\d{3})?)?)?)?")
-_KEPT_DECIMALS = 6
-_EMAIL = re.compile(r"[^@\s;,]+@[^@\s;,]+\.[^@\s;,.]+")
-_VAT_ID = re.compile(
-    r"(AT|BE|BG|CY|CZ|DE|DK|EE|EL|GR|ES|FI|FR|HR|HU|IE|IT|LT|LU|LV|MT|NL|PL|PT|RO|SE|SI|SK|XI|GB|CH|NO)"
-    r"(?=.*\d.*\d)[A-Z0-9]{2,13}"
+from comptoir.sdk.lists.cells import (
+    cell_of,
+    counted_at,
+    email,
+    extra_of,
+    gtin,
+    gtins,
+    is_no,
+    key,
+    local_time,
+    number,
+    percent,
+    quantity,
+    siren,
+    siret,
+    stock_key,
+    vat_id,
+    weight_kg,
+    word,
+    yes_no,
 )
-_YES = frozenset({"1", "-1", "oui", "o", "vrai", "true", "yes", "x"})
-_NO = frozenset({"0", "non", "n", "faux", "false", "no"})
+
+__all__ = ["FUNCTIONS", "gtin", "number", "stock_key", "tracked", "yes_no"]
+
 #: EBP's ActiveState; 0 is in the specification, the others and the words are unconfirmed.
 _STATES = {"0": True, "actif": True, "oui": True, "1": False, "en sommeil": False, "sommeil": False,
            "2": False, "partiellement bloqué": False, "3": False, "bloqué": False, "non": False}  # fmt: skip
@@ -45,55 +54,6 @@ _ITEM_FIELDS = frozenset({
     "ItemType", "Weight", "ActiveState", "Asleep", "BarCode", "RealStock", "VirtualStock", "BookedQuantity",
     "OrderedQuantity", "SuppliersOrderedQuantity", "sysCreatedDate", "sysModifiedDate",
 })  # fmt: skip
-_OURS = frozenset({"extra", "file", "fault"})
-
-
-def word(value: Any) -> str:
-    """A cell without the spaces around it; '' for one that is not there."""
-    return value.strip() if isinstance(value, str) else ""
-
-
-def key(fault: Any, *values: Any) -> str | None:
-    """The first key that is there. ValueError when the row was refused as it was read: with that reason."""
-    if fault:
-        raise ValueError(str(fault))
-    return next((found for value in values if (found := word(value))), None)
-
-
-def number(value: Any, decimal_sign: str) -> Decimal | None:
-    """A number with the declared decimal sign and, at most, spaces between thousands; None when there is none.
-
-    `1.234` with a decimal comma is refused: one program means a thousand and more by it, another one and a bit.
-    """
-    written = word(value)
-    return _number(written, decimal_sign) if written else None
-
-
-@functools.lru_cache(maxsize=4096)
-def _number(written: str, decimal_sign: str) -> Decimal:
-    text = re.sub(r"[ \u00a0\u202f]", "", written) if _GROUPED.fullmatch(written) else written
-    if not re.fullmatch(rf"[-+]?\d{{1,18}}(?:{re.escape(decimal_sign)}\d{{1,20}})?", text, re.ASCII):
-        raise ValueError(f"{written[:40]!r} is no number with the decimal sign {decimal_sign!r}")
-    whole, _, decimals = text.partition(decimal_sign)
-    if len(decimals) > _KEPT_DECIMALS:  # a database writes 12,5 as 12,5000000000
-        decimals = decimals.rstrip("0")
-    found = Decimal(f"{whole}.{decimals}")
-    return found or abs(found)
-
-
-def percent(value: Any, decimal_sign: str) -> Decimal | None:
-    """A rate in percent; a percent sign after it is dropped."""
-    return number(word(value).removesuffix("%"), decimal_sign)
-
-
-def yes_no(value: Any) -> bool | None:
-    """Oui or Non in their usual spellings; None when nothing is there; ValueError for another word."""
-    written = word(value).casefold()
-    if not written:
-        return None
-    if written in _YES or written in _NO:
-        return written in _YES
-    raise ValueError(f"{written[:40]!r} is neither Oui nor Non")
 
 
 def active(state: Any, asleep: Any) -> bool:
@@ -102,30 +62,6 @@ def active(state: Any, asleep: Any) -> bool:
     if written and written not in _STATES:
         raise ValueError(f"{written[:40]!r} is no known state; known: {', '.join(_STATES)}")
     return _STATES.get(written, True) and not yes_no(asleep)
-
-
-def gtin(value: Any) -> str | None:
-    """A GTIN of 8, 12, 13 or 14 digits with a right check digit, without spaces; None for anything else."""
-    digits = word(value).replace(" ", "")
-    if len(digits) not in (8, 12, 13, 14) or not (digits.isascii() and digits.isdigit()) or not digits.strip("0"):
-        return None
-    total = sum(int(digit) * (3 if place % 2 else 1) for place, digit in enumerate(reversed(digits)))
-    return digits if total % 10 == 0 else None
-
-
-def local_time(value: Any, time_zone: str) -> datetime | None:
-    """The moment of JJ/MM/AAAA (or of a database's AAAA-MM-JJ), with or without a time, on the company's clocks."""
-    written = word(value)
-    if not written:
-        return None
-    if match := _DATE.fullmatch(written):
-        day, month, year, hour, minute, second = (int(part or 0) for part in match.groups())
-        moment = datetime(year, month, day, hour, minute, second, tzinfo=ZoneInfo(time_zone))
-    elif _ISO_DATE.fullmatch(written):
-        moment = datetime.fromisoformat(written[:26]).replace(tzinfo=ZoneInfo(time_zone))
-    else:
-        raise ValueError(f"{written[:40]!r} is no date JJ/MM/AAAA")
-    return moment.astimezone(UTC)
 
 
 # --- items ----------------------------------------------------------------------------------------------------
@@ -155,24 +91,9 @@ def prices(net: Any, gross: Any, currency: str, decimal_sign: str) -> list[dict[
     return found
 
 
-def gtins(bar_code: Any) -> list[str]:
-    found = gtin(bar_code)
-    return [found] if found else []
-
-
-def weight_kg(value: Any, unit: str, decimal_sign: str) -> Decimal | None:
-    """Kilograms; None when the weight is not given or 0 (EBP's empty value)."""
-    weight = number(value, decimal_sign)
-    if not weight:
-        return None
-    if weight < 0:
-        raise ValueError(f"the weight {weight} is negative")
-    return weight / 1000 if unit == "g" else weight
-
-
 def item_extra(record: Mapping[str, Any]) -> dict[str, str]:
     """What has no place in the model: family, web publication, columns of the user's own, a barcode that is no GTIN."""
-    found = _extra(record, _ITEM_FIELDS)
+    found = extra_of(record, _ITEM_FIELDS)
     if (bar_code := word(record.get("BarCode"))) and gtin(bar_code) is None:
         found["BarCode"] = bar_code
     return found
@@ -183,7 +104,7 @@ def item_extra(record: Mapping[str, Any]) -> dict[str, str]:
 
 def tracked(manage_stock: Any, real_stock: Any) -> bool:
     """Whether a row of the items' file says something about stock."""
-    return bool(word(real_stock)) and word(manage_stock).casefold() not in _NO
+    return bool(word(real_stock)) and not is_no(manage_stock)
 
 
 def location(name: Any, code: Any) -> str:
@@ -191,23 +112,10 @@ def location(name: Any, code: Any) -> str:
     return word(name) or word(code) or "main"
 
 
-def stock_key(item: str, place: str) -> str:
-    """One text for item and place. The first / ends the place, in which % and / are escaped: no two pairs meet."""
-    return f"{place.replace('%', '%25').replace('/', '%2F')}/{item}"
-
-
 def stock_id(fault: Any, item: Any, name: Any, code: Any, identity: Any) -> str | None:
     """`stock_key` of a row; ValueError when the row was refused as it was read."""
     found = key(fault, identity, item)
     return found and stock_key(found, location(name, code))
-
-
-def quantity(value: Any, decimal_sign: str) -> Decimal:
-    """A quantity; ValueError when there is none: not counted is not zero."""
-    found = number(value, decimal_sign)
-    if found is None:
-        raise ValueError("the quantity is empty")
-    return found
 
 
 def reserved(source: Any, booked: Any, ordered: Any, real: Any, virtual: Any, decimal_sign: str) -> Decimal:
@@ -219,40 +127,11 @@ def reserved(source: Any, booked: Any, ordered: Any, real: Any, virtual: Any, de
     return number(ordered if source == "ordered" else booked, decimal_sign) or Decimal(0)
 
 
-def counted_at(day: Any, file: Any, time_zone: str) -> datetime | None:
-    """The row's own date, else when its file was written."""
-    written = (file or {}).get("modified_at")
-    return local_time(day, time_zone) or (datetime.fromisoformat(written) if written else None)
-
-
 def stock_extra(record: Mapping[str, Any]) -> dict[str, str]:
-    return _extra(record, frozenset(record) - {"VirtualStock", "StorehouseId", "UnitId"})
+    return extra_of(record, frozenset(record) - {"VirtualStock", "StorehouseId", "UnitId"})
 
 
 # --- customers ------------------------------------------------------------------------------------------------
-
-
-def vat_id(value: Any) -> str | None:
-    """A VAT number in capitals without spaces and dots; None for what has not the form of one."""
-    text = re.sub(r"[ .\-]", "", word(value)).upper()
-    return text if _VAT_ID.fullmatch(text) else None
-
-
-def siren(value: Any) -> str | None:
-    """The nine digits of a SIREN or at the head of a SIRET, when their check digit is right."""
-    digits = re.sub(r"\s", "", word(value))
-    if len(digits) not in (9, 14) or not (digits.isascii() and digits.isdigit()) or not digits.strip("0"):
-        return None
-    doubled = [int(d) * (2 if place % 2 else 1) for place, d in enumerate(reversed(digits[:9]))]
-    return digits[:9] if sum(d - 9 if d > 9 else d for d in doubled) % 10 == 0 else None
-
-
-def siret(company: Any, nic: Any) -> str | None:
-    """The fourteen digits: of the same cell, or SIREN and NIC together."""
-    head = siren(company)
-    digits = re.sub(r"\s", "", word(company))
-    tail = digits[9:] or re.sub(r"\s", "", word(nic))
-    return head + tail if head and len(tail) == 5 and tail.isascii() and tail.isdigit() else None
 
 
 def is_company(kind: Any, vat: Any, company: Any) -> bool:
@@ -269,7 +148,7 @@ def account(kind: Any, vat: Any, company: Any) -> str:
 
 def party(record: Mapping[str, Any]) -> dict[str, Any]:
     """Who the customer is; the name on the card is the company's, or the person's where no contact has one."""
-    given = functools.partial(_given, record)
+    given = functools.partial(cell_of, record)
     vat, company = record.get("IntracommunityVATNumber"), record.get("Siren")
     organisation = is_company(record.get("Type"), vat, company)
     name, first, last = given("Name"), given("MainInvoicingContact_FirstName"), given("MainInvoicingContact_Name")
@@ -284,16 +163,6 @@ def party(record: Mapping[str, Any]) -> dict[str, Any]:
         "siren": siren(company),
         "siret": siret(company, record.get("Nic")),
     }
-
-
-def _given(record: Mapping[str, Any], name: str) -> str | None:
-    return word(record.get(name)) or None
-
-
-def email(value: Any) -> str | None:
-    """One address; None for anything else: a remark or two addresses are no signal to match by."""
-    text = word(value)
-    return text if _EMAIL.fullmatch(text) else None
 
 
 def country(value: Any) -> str | None:
@@ -311,7 +180,7 @@ def country(value: Any) -> str | None:
 def addresses(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The billing address, when the card has one."""
     head = "MainInvoicingAddress_"
-    given = functools.partial(_given, record)
+    given = functools.partial(cell_of, record)
     cells = [given(f"{head}Address{n}") or "" for n in (1, 2, 3, 4)]
     lines = [line for cell in cells for part in cell.splitlines() if (line := part.strip())]
     postcode, city = given(f"{head}ZipCode"), given(f"{head}City")
@@ -346,7 +215,7 @@ _CUSTOMER_EXTRA = frozenset({"NAF", "SettlementModeId", "TerritorialityId", "Act
 
 def customer_extra(record: Mapping[str, Any]) -> dict[str, str]:
     """Other columns, and what stands where an address, VAT number or SIREN should and is none."""
-    found = _extra(record, frozenset(record) - _CUSTOMER_EXTRA)
+    found = extra_of(record, frozenset(record) - _CUSTOMER_EXTRA)
     checks: tuple[tuple[str, Callable[[Any], str | None]], ...] = (
         ("MainInvoicingContact_Email", email),
         ("IntracommunityVATNumber", vat_id),
@@ -357,13 +226,6 @@ def customer_extra(record: Mapping[str, Any]) -> dict[str, str]:
     if mobile and word(record.get("MainInvoicingContact_Phone")):
         found["MainInvoicingContact_CellPhone"] = mobile
     return found
-
-
-def _extra(record: Mapping[str, Any], used: frozenset[str]) -> dict[str, str]:
-    """The cells that are not empty: fields outside `used`, then the columns that are no field."""
-    found = {name: word(value) for name, value in record.items() if name not in used and name not in _OURS}
-    found |= {name: word(value) for name, value in (record.get("extra") or {}).items()}
-    return {name: value for name, value in found.items() if value}
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {

@@ -29,8 +29,9 @@ from comptoir.sdk import (
     RawItem,
     TransientError,
 )
-from comptoir_ebp import exports, readings, table
-from comptoir_ebp.captions import CUSTOMERS, ITEMS, STOCK, columns_of
+from comptoir.sdk.lists import columns_of, reading, table
+from comptoir_ebp import readings
+from comptoir_ebp.captions import CUSTOMERS, ITEMS, STOCK
 from comptoir_ebp.config import EbpConfig
 
 from tests.support.ebp import EXPORTED_AT, EXPORTS, FixedClock, Merchant, date_file, mapped, pulled, put_export
@@ -313,14 +314,14 @@ def test_ties_of_stock_are_per_storehouse(merchant: Merchant) -> None:
 def test_a_column_that_tells_no_rows_apart_refuses_the_file(
     merchant: Merchant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exports, "_MOST_TIES", 3)
+    monkeypatch.setattr(reading, "_MOST_TIES", 3)
     put_export(merchant, "ARTICLES.csv", HEAD + "".join(f"{n % 4};x;1\r\n" for n in range(20)))
     with pytest.raises(ConfigError, match="4 codes stand in it more than once"):
         pulled(merchant, "item")
 
 
 def test_two_keys_with_one_hash_are_no_tie(merchant: Merchant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exports, "hash", lambda _: 7, raising=False)
+    monkeypatch.setattr(reading, "hash", lambda _: 7, raising=False)
     put_export(merchant, "ARTICLES.csv", HEAD + "A;Un;1,00\r\nB;Deux;2,00\r\nC;x;1\r\nC;y;1\r\n")
     found = pulled(merchant, "item")
     assert ids(found) == ["A", "B", "C"]

@@ -1,4 +1,4 @@
-"""Rows of a `;`-separated text file that nobody vouches for, in memory that does not grow with it.
+"""Rows of a separated text file that nobody vouches for, in memory that does not grow with it.
 
 A line that cannot be a row costs that line and nothing else: it is given with its number and what is wrong with it.
 Lines without a quotation mark, nearly all of them, are split as they stand; the others go through the csv module,
@@ -79,8 +79,10 @@ def is_ended(file: BinaryIO) -> bool:
     return file.read(1) == b"\n"
 
 
-def rows(file: BinaryIO, charset: str) -> Iterator[Row]:
+def rows(file: BinaryIO, charset: str, sign: str = ";") -> Iterator[Row]:
     """Every row from the beginning of the file, the header first; empty lines are left out.
+
+    `sign` stands between cells.
 
     A row of another width than the header's is given with that reason; one empty cell too many at its end is not
     counted. A row over several lines that has another width, or holds a line that is a whole row by itself, is most
@@ -95,7 +97,7 @@ def rows(file: BinaryIO, charset: str) -> Iterator[Row]:
         if block.plain and width:
             for number, line in enumerate(lines, first):
                 if line:
-                    cells = line.split(";")
+                    cells = line.split(sign)
                     yield (number, cells, None) if len(cells) == width else _other_width(number, cells, width)
             first += len(lines)
             continue
@@ -103,14 +105,14 @@ def rows(file: BinaryIO, charset: str) -> Iterator[Row]:
         while at < len(lines):
             if width and tries:
                 tries -= 1
-                for cells, used in _quick(lines, at, width):
+                for cells, used in _quick(lines, at, width, sign):
                     if cells:
                         number = first + at
                         yield (number, cells, None) if len(cells) == width else _other_width(number, cells, width)
                     at += used
                 if at == len(lines):
                     break
-            found = _row(lines, at, MAX_ROW if patience > 0 else 0)
+            found = _row(lines, at, MAX_ROW if patience > 0 else 0, sign)
             if found is None:  # a quoted cell goes on in the next block
                 following = next(blocks, None)
                 if following is not None:
@@ -119,7 +121,7 @@ def rows(file: BinaryIO, charset: str) -> Iterator[Row]:
                     continue
                 found = [lines[at]], _NEVER_CLOSED, 1
             cells, reason, used = found
-            if used > 1 and width and _is_stray(cells, lines[at + 1 : at + used], width):
+            if used > 1 and width and _is_stray(cells, lines[at + 1 : at + used], width, sign):
                 cells, reason, used = [lines[at]], _NEVER_CLOSED, 1
             if reason is not None:
                 patience -= 1 if isinstance(lines[at], _Bad) else sum(map(len, lines[at : at + MAX_LINES]))
@@ -132,24 +134,24 @@ def rows(file: BinaryIO, charset: str) -> Iterator[Row]:
         first += len(lines)
 
 
-def _quick(lines: list[str], at: int, width: int) -> Iterator[tuple[list[str], int]]:
+def _quick(lines: list[str], at: int, width: int, sign: str) -> Iterator[tuple[list[str], int]]:
     """Rows from this line on and how many lines each takes, as long as nothing is odd about them."""
-    reader = csv.reader([line + "\n" for line in lines[at:]], delimiter=";", strict=True)
+    reader = csv.reader([line + "\n" for line in lines[at:]], delimiter=sign, strict=True)
     before = 0
     with contextlib.suppress(csv.Error):  # the row at fault is looked at by itself
         for cells in reader:
             used = reader.line_num - before
             before = reader.line_num
-            if used > 1 and _is_stray(cells, lines[at + 1 : at + used], width):
+            if used > 1 and _is_stray(cells, lines[at + 1 : at + used], width, sign):
                 return
             yield cells, used
             at += used
 
 
-def _is_stray(cells: list[str], further: list[str], width: int) -> bool:
+def _is_stray(cells: list[str], further: list[str], width: int, sign: str) -> bool:
     if len(cells) != width:
         return True
-    return any(len(next(csv.reader([line], delimiter=";"), [])) == width for line in further)
+    return any(len(next(csv.reader([line], delimiter=sign), [])) == width for line in further)
 
 
 def _other_width(number: int, cells: list[str], width: int) -> Row:
@@ -158,7 +160,7 @@ def _other_width(number: int, cells: list[str], width: int) -> Row:
     return number, cells, f"it has {len(cells)} columns and the first line {width}"
 
 
-def _row(lines: list[str], at: int, longest: int) -> tuple[list[str], str | None, int] | None:
+def _row(lines: list[str], at: int, longest: int, sign: str) -> tuple[list[str], str | None, int] | None:
     """The row that begins at this line, its fault, and how many lines it takes; None: it goes on after these lines.
 
     `longest` bounds the characters of a row over several lines.
@@ -167,8 +169,8 @@ def _row(lines: list[str], at: int, longest: int) -> tuple[list[str], str | None
     if isinstance(line, _Bad):
         return [], str(line), 1
     if '"' not in line:
-        return line.split(";"), None, 1
-    reader = csv.reader(_physical(lines, at, longest), delimiter=";", strict=False)
+        return line.split(sign), None, 1
+    reader = csv.reader(_physical(lines, at, longest), delimiter=sign, strict=False)
     try:
         cells = next(reader)
     except (csv.Error, _Broken) as error:

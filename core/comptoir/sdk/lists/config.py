@@ -1,0 +1,39 @@
+"""Settings of a connection whose program gives lists of items, stock and customers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from comptoir.sdk.protocols import ConnectorConfig
+
+__all__ = ["ListSettings"]
+
+_TAKEN = ("import", "compta", "gescom", "ack", ".comptoir")
+
+
+class ListSettings(ConnectorConfig):
+    """Where the lists come from and how they are written.
+
+    `read_by`: `files` reads exports, and results of the packaged queries that a program beside the server puts there;
+    `sql` runs the queries on the server that the connection's credentials name (docs/reading-sql.md).
+    """
+
+    read_by: Literal["files", "sql"] = "files"
+    export_folder: Path = Field(default=Path("export"), description="Where lists lie; relative: below `folder`")
+    export_charset: str = Field(default="cp1252", pattern=r"^(cp1252|cp850|utf-8|iso8859-15)$")
+    captions: dict[Literal["item", "stock", "customer"], dict[str, str]] = Field(
+        default_factory=dict, description="Field -> the caption of its column in this folder's export format"
+    )
+    decimal_sign: Literal[",", "."] = ","
+    quiet_seconds: float = Field(default=3.0, ge=0, le=600, description="So long an export must have stayed the same")
+    max_file_bytes: int = Field(default=512_000_000, gt=0)
+
+    @field_validator("export_folder")
+    @classmethod
+    def _folder_of_its_own(cls, value: Path) -> Path:
+        if value.parts[:1] in ((), *((name,) for name in _TAKEN)):
+            raise ValueError(f"{str(value)!r} is used for something else; exports need a folder of their own")
+        return value

@@ -1,0 +1,492 @@
+"""`open_database`: the read-only door to a program's database, for connectors of programs that have no other.
+
+    STOCK = load_query("comptoir_sage", "stock")          # a file of the package: one SELECT, checked
+    with open_database(ctx) as database:
+        database.spool(STOCK, file)                       # rows as a CSV file, memory does not grow with them
+
+A program's tables are its own: what is written there by others breaks its numbering, its stock and its locks. So there
+is no way to write: a query is a text of the connector's package, which `checked_select` refuses when it is anything but
+one SELECT; the server is told that only reading is meant; nothing is ever committed; and `rights` says when the login
+could write all the same.
+
+Where: the connection's credentials. `host`, `port`, `schema` (the database), `login`, `password`, and in `extra`
+`driver` (`mssql`), `cafile` (the authority that signed the server's certificate: a path that starts beside
+comptoir.toml), `encrypt` (`"no"` for a server without TLS on the same cable), `timeout` in seconds. SQL Server needs
+`comptoir[mssql]`.
+
+Reading never makes the program wait: by snapshot where the database allows it, else row by row with the usual short
+locks, waiting at most five seconds for anybody; uncommitted rows are never read.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import io
+import re
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from importlib import resources
+from typing import Any, BinaryIO, Literal, Protocol
+
+from comptoir.errors import AuthError, ComptoirError, ConfigError, ContractViolation, TransientError
+from comptoir.sdk.address import credentials_variable
+from comptoir.sdk.protocols import CheckItem, ConnectorContext
+
+__all__ = ["DRIVERS", "Database", "Driver", "Query", "Server", "checked_select", "load_query", "open_database"]
+
+_BATCH = 500
+_CONNECTION = "the connection"
+_CONNECT_SECONDS = 10.0
+_QUERY_SECONDS = 120.0
+_LONGEST_QUERY = 20_000
+#: Words that a SELECT which only reads never has. What looks like one of them in a text or a name is no word.
+_FORBIDDEN = frozenset(
+    """
+    alter backup begin bulk call checkpoint close commit copy create cursor dbcc deallocate declare delete deny disable
+    do drop dump enable exec execute fetch for go grant holdlock insert into kill lock merge nolock notify openquery
+    openrowset opendatasource print raise raiserror readuncommitted reconfigure refresh reindex restore revoke rollback
+    save set shutdown tablock tablockx truncate update updlock use vacuum waitfor with writetext xlock
+    """.split()
+)
+#: What may stand before a parenthesis: a function that was not thought of may do more than compute.
+_CALLED = frozenset(
+    "all and as cast coalesce concat count exists from in join max min not nullif numeric on or select string_agg sum "
+    "varchar where".split()
+)
+_PIECE = re.compile(
+    r"""
+    (?P<text>'(?:[^']|'')*')            # a text
+    | (?P<name>"(?:[^"]|"")*"|\[[^\]]*\])  # a name in quotes
+    | (?P<comment>--[^\n]*|/\*)
+    | (?P<word>[A-Za-z_][A-Za-z0-9_$#@]*)
+    | (?P<number>\d+(?:\.\d+)?)
+    | (?P<space>\s+)
+    | (?P<sign><=|>=|<>|[(),.=<>+*/-])
+    """,
+    re.VERBOSE,
+)
+_GAPS = ("comment", "space")
+_SIGNS = ("(", ",", "=", "<", ">", "<=", ">=", "<>", "+", "-", "*", "/")
+_ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+
+Trouble = Literal["login", "rights", "unknown", "busy", "reach"]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A SELECT of a connector's package: its name, and its text without comments."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Server:
+    """Where a driver is to connect. Never shown: it holds the password."""
+
+    host: str
+    port: int | None
+    database: str
+    login: str
+    password: str
+    cafile: str | None
+    timeout: float
+
+
+class Cursor(Protocol):
+    """What is used of a DB-API 2.0 cursor."""
+
+    @property
+    def description(self) -> Sequence[Sequence[Any]] | None: ...
+    def execute(self, operation: str, parameters: Any, /) -> Any: ...
+    def fetchmany(self, size: int, /) -> Sequence[Sequence[Any]]: ...
+    def close(self) -> Any: ...
+
+
+class Link(Protocol):
+    """What is used of a DB-API 2.0 connection."""
+
+    def cursor(self) -> Cursor: ...
+    def rollback(self) -> Any: ...
+    def close(self) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """One kind of server. Parameters are marked `%s`.
+
+    `prepare` is called with a function that runs a statement and gives its first row; `may_write` is a SELECT with one
+    parameter, a table's name, that gives 1 when the login may change it. `trouble` says what an error is about.
+    """
+
+    name: str
+    connect: Callable[[Server], Link]
+    errors: Callable[[], tuple[type[Exception], ...]]
+    prepare: Callable[[Callable[[str], Sequence[Any] | None]], None]
+    may_write: str
+    trouble: Callable[[Exception], tuple[Trouble, str]]
+
+
+def checked_select(text: str, where: str) -> str:
+    """The SELECT without its comments; ContractViolation, naming `where`, for anything that is not just one."""
+    if len(text) > _LONGEST_QUERY:
+        raise _no_select(where, f"it is longer than {_LONGEST_QUERY} characters")
+    kept = "".join(" " if kind in _GAPS else piece for kind, piece in _pieces(text, where))
+    pieces = [(kind, piece) for kind, piece in _pieces(text, where) if kind not in _GAPS]
+    if not pieces or pieces[0][1].casefold() != "select":
+        raise _no_select(where, "it does not begin with SELECT")
+    depth = 0
+    before = ""
+    for kind, piece in pieces:
+        word = piece.casefold() if kind == "word" else ""
+        if word in _FORBIDDEN:
+            raise _no_select(where, f"it has the word {piece}")
+        if depth == 0 and before == "order" and word == "by":
+            raise _no_select(where, "it has an ORDER BY of its own")
+        if piece == "(" and (before not in _CALLED and before not in _SIGNS):
+            raise _no_select(where, f"it calls {before[:40]!r}")
+        depth += {"(": 1, ")": -1}.get(piece, 0)
+        if depth < 0:
+            break
+        before = word or piece
+    if depth:
+        raise _no_select(where, "its parentheses do not match")
+    return re.sub(r" +", " ", kept).strip()
+
+
+def _pieces(text: str, where: str) -> Iterator[tuple[str, str]]:
+    at = 0
+    while at < len(text):
+        found = _PIECE.match(text, at)
+        if found is None or found.group() == "/*":
+            raise _no_select(where, f"it holds {text[at : at + 10]!r}")
+        yield str(found.lastgroup), found.group()
+        at = found.end()
+
+
+def _no_select(where: str, why: str) -> ContractViolation:
+    return ContractViolation(
+        f"{where} is not run: {why}",
+        hint="Only one plain SELECT is sent to a program's database: no other statement, no hint, no second one.",
+        code="no_select",
+    )
+
+
+def load_query(package: str, name: str) -> Query:
+    """The query `sql/NAME.sql` of a package, checked; ContractViolation when it is missing or no SELECT."""
+    where = f"{package}/sql/{name}.sql"
+    try:
+        text = resources.files(package).joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ContractViolation(f"the connector package has no {where}") from None
+    return Query(name, checked_select(text, where))
+
+
+class Database:
+    """An open database. Made by `open_database`."""
+
+    def __init__(self, ctx: ConnectorContext, driver: Driver, link: Link) -> None:
+        self._ctx = ctx
+        self._driver = driver
+        self._link = link
+
+    def spool(self, query: Query, file: BinaryIO, *, after: tuple[str, str] | None = None) -> int:
+        """Writes the rows of a query into `file` as docs/reading-sql.md describes a result; how many there are.
+
+        `after`: a column and a text; only rows whose cell is that or later, as texts compare. ContractViolation for a
+        column that comes as anything but text and whole numbers: its form would be the driver's.
+        """
+        text, parameters = _around(query), None
+        if after is not None:
+            column, value = after
+            if not _ALIAS.fullmatch(column):
+                raise ContractViolation(f"{column!r} is no column of {query.name}.sql")
+            text, parameters = f'{text.replace("%", "%%")} WHERE "{column}" >= %s', (value,)
+        count = 0
+        out = io.StringIO(newline="")
+        writer = csv.writer(out, delimiter=";", lineterminator="\r\n")
+        with self._asking(query.name), self._cursor() as cursor:
+            cursor.execute(text, parameters)
+            names = [str(column[0]) for column in cursor.description or ()]
+            writer.writerow(names)
+            while batch := cursor.fetchmany(_BATCH):
+                count += len(batch)
+                writer.writerows([_cell(value, names[n], query) for n, value in enumerate(row)] for row in batch)
+                file.write(out.getvalue().encode("utf-8"))
+                out.seek(0)
+                out.truncate()
+        file.write(out.getvalue().encode("utf-8"))
+        return count
+
+    def try_out(self, query: Query) -> None:
+        """Asks for no row of a query: the server still looks whether its tables and columns are there."""
+        with self._asking(query.name), self._cursor() as cursor:
+            cursor.execute(f"{_around(query)} WHERE 1 = 0", None)
+            cursor.fetchmany(1)
+
+    def rights(self, table: str) -> CheckItem:
+        """Whether the login may only read, seen at one table. The item is not ok when it could write."""
+        with self._asking("the rights of the login"), self._cursor() as cursor:
+            cursor.execute(self._driver.may_write, (table,))
+            row = (*cursor.fetchmany(1), (0,))[0]
+        if row[0]:
+            return CheckItem(
+                "login", False, f"the login may change {table}",
+                "Comptoir only reads: give it a login that can do no more, with the role db_datareader and no other.",
+            )  # fmt: skip
+        return CheckItem("login", True, "the login may only read")
+
+    @contextmanager
+    def _cursor(self) -> Iterator[Cursor]:
+        cursor = self._link.cursor()
+        try:
+            yield cursor
+        finally:
+            cursor.close()
+
+    @contextmanager
+    def _asking(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except self._driver.errors() as error:
+            raise _said(self._ctx, self._driver, error, what) from None
+
+
+@contextmanager
+def open_database(ctx: ConnectorContext) -> Iterator[Database]:
+    """The database that the connection's credentials name, until the block ends.
+
+    Raises ConfigError for settings that lead nowhere and for tables that are not there, AuthError for a refused login
+    or a missing right, TransientError when the server cannot be reached, is busy or takes too long.
+    """
+    driver = _driver(ctx)
+    server = _server(ctx)
+    try:
+        link = driver.connect(server)
+    except _any(driver) as error:
+        raise _said(ctx, driver, error, _CONNECTION) from None
+    try:
+        database = Database(ctx, driver, link)
+
+        def run(statement: str) -> Sequence[Any] | None:
+            with database._cursor() as cursor:
+                cursor.execute(statement, None)
+                return next(iter(cursor.fetchmany(1)), None) if cursor.description else None
+
+        with database._asking(_CONNECTION):
+            driver.prepare(run)
+        yield database
+    finally:
+        _ended(driver, link)
+
+
+def _any(driver: Driver) -> tuple[type[Exception], ...]:
+    return (*driver.errors(), OSError)
+
+
+def _ended(driver: Driver, link: Link) -> None:
+    """Nothing was changed, so there is nothing to keep; a link that is broken already cannot say so."""
+    for end in (link.rollback, link.close):
+        try:
+            end()
+        except _any(driver):
+            continue
+
+
+def _driver(ctx: ConnectorContext) -> Driver:
+    name = str(ctx.credentials.extra.get("driver", "mssql"))
+    driver = DRIVERS.get(name)
+    if driver is None:
+        raise ConfigError(
+            f"{ctx.connection}: there is no driver {name!r} for databases; known: {', '.join(sorted(DRIVERS))}",
+            hint=f"Correct `driver` in the extra of {credentials_variable(ctx.connection)}.",
+            connection=ctx.connection,
+        )
+    return driver
+
+
+def _server(ctx: ConnectorContext) -> Server:
+    given, variable = ctx.credentials, credentials_variable(ctx.connection)
+    for name, value in (("host", given.host), ("schema", given.schema), ("login", given.login)):
+        if not value:
+            raise ConfigError(
+                f"{ctx.connection}: {variable} has no {name}, and its database is to be read",
+                hint='{"conn_type": "mssql", "host": "server", "schema": "database", "login": "...", "password": "?"}',
+                connection=ctx.connection,
+                field=name,
+            )
+    cafile = str(given.extra.get("cafile") or "")
+    local = given.host in ("localhost", "127.0.0.1", "::1") or given.host.startswith("/")
+    if not cafile and not local and given.extra.get("encrypt") != "no":
+        raise ConfigError(
+            f"{ctx.connection}: the password would go to {given.host} without TLS",
+            hint=f"Name the authority of the server's certificate as `cafile` in the extra of {variable}; or, for a "
+            'server on the same cable, say `"encrypt": "no"` there.',
+            connection=ctx.connection,
+        )
+    try:
+        timeout = float(given.extra.get("timeout") or _QUERY_SECONDS)
+    except (TypeError, ValueError):
+        timeout = -1.0
+    if not 1 <= timeout <= 3600:
+        raise ConfigError(
+            f"{ctx.connection}: `timeout` in the extra of {variable} is not 1 to 3600 seconds",
+            connection=ctx.connection,
+        )
+    place = str(ctx.base_dir / cafile) if cafile else None
+    return Server(given.host, given.port, given.schema, given.login, given.password, place, timeout)
+
+
+def _around(query: Query) -> str:
+    return f"SELECT * FROM ({query.text}) AS source"  # noqa: S608 - a checked text of the package, never input
+
+
+def _cell(value: Any, name: str, query: Query) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) or (isinstance(value, Decimal) and value == value.to_integral_value()):
+        return str(int(value))
+    raise ContractViolation(
+        f"{query.name}.sql gives {name} as {type(value).__name__}, whose form depends on the driver: CAST it to text"
+    )
+
+
+def _said(ctx: ConnectorContext, driver: Driver, error: Exception, what: str) -> ComptoirError:
+    """The error in our words: those of the driver may repeat what it was given."""
+    trouble, detail = driver.trouble(error)
+    if trouble == "busy" and what == _CONNECTION:  # nobody answered in time
+        trouble = "reach"
+    at, name = f"{ctx.connection}: {what}", credentials_variable(ctx.connection)
+    number = f" ({driver.name} {detail})" if detail else ""
+    if trouble == "login":
+        return AuthError(
+            f"{at}: the server refuses the login{number}",
+            hint=f"Correct login and password in {name}; does the login belong to this database?",
+            connection=ctx.connection,
+        )
+    if trouble == "rights":
+        return AuthError(
+            f"{at}: the login may not read a table of it{number}",
+            hint="Give it the role db_datareader of the program's database.",
+            connection=ctx.connection,
+        )
+    if trouble == "unknown":
+        return ConfigError(
+            f"{at}: the database has not the tables or columns that are read{number}",
+            hint=f"Is `schema` in {name} the database of the merchant's folder? `comptoir check` names the query.",
+            connection=ctx.connection,
+            code="database_layout",
+        )
+    if trouble == "busy":
+        return TransientError(
+            f"{at}: the server was busy or took too long{number}",
+            hint="Nothing to do: the next run tries again. If it lasts, raise `timeout` in the connection's extra.",
+            connection=ctx.connection,
+            code="database_busy",
+        )
+    return TransientError(
+        f"{at}: the database server cannot be reached, or broke off{number}",
+        hint=f"Is it running, does it listen on TCP, and does the firewall let Comptoir through? Address: {name}.",
+        connection=ctx.connection,
+        code="no_connection",
+    )
+
+
+# -- SQL Server --------------------------------------------------------------------------------------------------------
+
+#: https://learn.microsoft.com/sql/relational-databases/errors-events: what a number is about.
+_MSSQL: dict[int, Trouble] = {
+    18456: "login", 18452: "login", 18470: "login", 18488: "login", 4060: "login", 916: "login",
+    229: "rights", 230: "rights", 262: "rights",
+    207: "unknown", 208: "unknown", 195: "unknown",
+    1222: "busy", 1205: "busy", 3960: "busy", 3952: "busy", -2: "busy",
+}  # fmt: skip
+
+
+def _tds() -> Any:
+    try:
+        return importlib.import_module("pytds")
+    except ModuleNotFoundError:
+        raise ConfigError(
+            "SQL Server is read through a package that is not installed", hint="Install comptoir[mssql]."
+        ) from None
+
+
+def _mssql_connect(server: Server) -> Link:
+    tds = _tds()
+    try:
+        return _mssql_link(tds, server)
+    except (ValueError, LookupError, struct.error) as error:  # what answers speaks another language
+        raise tds.InterfaceError(type(error).__name__) from None
+
+
+def _mssql_link(tds: Any, server: Server) -> Link:
+    link: Link = tds.connect(
+        dsn=server.host,
+        port=server.port,
+        database=server.database,
+        user=server.login,
+        password=server.password,
+        timeout=server.timeout,
+        login_timeout=min(_CONNECT_SECONDS, server.timeout),
+        appname="comptoir",
+        readonly=True,  # ApplicationIntent=ReadOnly
+        autocommit=False,
+        cafile=server.cafile,
+        validate_host=server.cafile is not None,
+        disable_connect_retry=True,
+    )
+    return link
+
+
+def _mssql_prepare(run: Callable[[str], Sequence[Any] | None]) -> None:
+    row = run("SELECT snapshot_isolation_state FROM sys.databases WHERE database_id = DB_ID()")
+    # Outside of snapshots a reader takes short locks; it gives up rather than make the program wait for it.
+    run("SET LOCK_TIMEOUT 5000")
+    run(f"SET TRANSACTION ISOLATION LEVEL {'SNAPSHOT' if row and row[0] == 1 else 'READ COMMITTED'}")
+
+
+def _mssql_trouble(error: Exception) -> tuple[Trouble, str]:
+    number = getattr(error, "msg_no", None) or getattr(error, "number", None)
+    if isinstance(number, int) and number in _MSSQL:
+        return _MSSQL[number], str(number)
+    kind = type(error).__name__
+    if kind == "LoginError":
+        return "login", ""
+    if isinstance(error, TimeoutError) or kind == "TimeoutError":
+        return "busy", ""
+    if kind == "ProgrammingError":
+        return "unknown", str(number or "")
+    return "reach", str(number or "")
+
+
+def _errors(module: Callable[[], Any]) -> Callable[[], tuple[type[Exception], ...]]:
+    def found() -> tuple[type[Exception], ...]:
+        return (module().Error, TimeoutError, ConnectionError)
+
+    return found
+
+
+def _kinds(drivers: Iterable[Driver]) -> dict[str, Driver]:
+    return {driver.name: driver for driver in drivers}
+
+
+#: The servers that are known, by the name in `extra.driver`.
+DRIVERS: dict[str, Driver] = _kinds(
+    [
+        Driver(
+            "mssql",
+            _mssql_connect,
+            _errors(_tds),
+            _mssql_prepare,
+            "SELECT CASE WHEN HAS_PERMS_BY_NAME(%s, 'OBJECT', 'UPDATE') = 1 THEN 1 ELSE 0 END",
+            _mssql_trouble,
+        )
+    ]
+)

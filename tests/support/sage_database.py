@@ -1,0 +1,177 @@
+"""Sage 100's tables on the embedded PostgreSQL: the same names, columns and types as far as PostgreSQL has them, and
+rows as a folder has them (accents, padded references, 1753-01-01 for no date, depots, gammes, price categories).
+
+`datetime2` is a type of SQL Server; a domain of that name lets the packaged queries run as they stand. That SQL Server
+itself understands them was never tried: none runs here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from comptoir.sdk import Credentials
+from comptoir.sdk.sql import Driver, Link, Server
+
+__all__ = ["DRIVER", "SageDatabase", "credentials"]
+
+_TABLES = Path(__file__).resolve().parents[1] / "data" / "sage" / "tables.sql"
+
+
+def _connect(server: Server) -> Link:
+    """The embedded server lets one login in; `login/role` goes on as a role that may do less."""
+    login, _, role = server.login.partition("/")
+    link = psycopg.connect(
+        host=server.host, port=server.port or "", dbname=server.database, user=login, password=server.password
+    )
+    if role:
+        link.execute(f"set role {role}".encode())
+        link.commit()
+    return _Streaming(link)
+
+
+class _Streaming:
+    """A connection whose cursors fetch as they are asked, as those of SQL Server's driver do."""
+
+    def __init__(self, link: Any) -> None:
+        self._link = link
+        self._count = 0
+
+    def cursor(self) -> Any:
+        return _Cursor(self._link)
+
+    def rollback(self) -> None:
+        self._link.rollback()
+
+    def close(self) -> None:
+        self._link.close()
+
+
+class _Cursor:
+    def __init__(self, link: Any) -> None:
+        self._link = link
+        self._cursor: Any = link.cursor()
+
+    @property
+    def description(self) -> Any:
+        return self._cursor.description
+
+    def execute(self, operation: str, parameters: Any) -> None:
+        if operation.startswith("SELECT * FROM ("):
+            self._cursor.close()
+            self._cursor = self._link.cursor(name="comptoir")
+        self._cursor.execute(operation, parameters)
+
+    def fetchmany(self, size: int) -> Any:
+        return self._cursor.fetchmany(size)
+
+    def close(self) -> None:
+        if not self._link.broken:
+            self._cursor.close()
+
+
+def _prepare(run: Callable[[str], Sequence[Any] | None]) -> None:
+    run("set transaction isolation level repeatable read, read only")
+
+
+def _trouble(error: Exception) -> Any:
+    state = str(getattr(error, "sqlstate", None) or "")
+    known = {"28": "login", "3D": "login", "42501": "rights", "42P01": "unknown", "42703": "unknown", "57014": "busy"}
+    if not state and any(said in str(error) for said in ("does not exist", "pg_hba.conf", "authentication failed")):
+        return "login", ""
+    return known.get(state) or known.get(state[:2]) or "reach", state
+
+
+DRIVER = Driver(
+    "postgresql",
+    _connect,
+    lambda: (psycopg.Error,),
+    _prepare,
+    "select case when has_table_privilege(lower(%s), 'update') then 1 else 0 end",
+    _trouble,
+)
+
+
+def credentials(url: str, **changes: Any) -> Credentials:
+    """The credentials of a connection that reads this database."""
+    info = psycopg.conninfo.conninfo_to_dict(url)
+    values: dict[str, Any] = {
+        "host": str(info["host"]), "port": int(str(info["port"])) if info.get("port") else None,
+        "schema": str(info["dbname"]), "login": str(info["user"]), "password": str(info.get("password") or ""),
+        "extra": {"driver": "postgresql"},
+    } | changes  # fmt: skip
+    return Credentials(**values)
+
+
+class SageDatabase:
+    """The tables of one folder; what its users do."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.at = "2026-11-20 10:00:00.123"
+        self.run(_TABLES.read_text(encoding="utf-8"))
+
+    def run(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """One statement of a user, or of Sage itself."""
+        with psycopg.connect(self.url, autocommit=True) as link:
+            cursor = link.execute(statement.encode(), values or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def item(self, ref: str, name: str, price: str = "10", **columns: Any) -> None:
+        """A card of an item without variants, in stock, priced without tax."""
+        values: dict[str, Any] = {
+            "AR_Ref": ref, "AR_Design": name, "FA_CodeFamille": "MAISON", "AR_CodeBarre": "",
+            "AR_PrixVen": Decimal(price), "AR_PrixTTC": 0, "AR_UniteVen": 1, "AR_PoidsNet": 0, "AR_UnitePoids": 3,
+            "AR_SuiviStock": 2, "AR_Sommeil": 0, "AR_Publie": 1, "AR_Gamme1": 0, "AR_Gamme2": 0, "AR_Pays": "",
+            "cbModification": self.at,
+        } | columns  # fmt: skip
+        self._insert("F_ARTICLE", values)
+
+    def stock(
+        self, ref: str, depot: int = 1, real: Any = 0, reserved: Any = 0, prepared: Any = 0, ordered: Any = 0
+    ) -> None:
+        """What is counted of an item at a depot now."""
+        self.run("delete from F_ARTSTOCK where AR_Ref = %s and DE_No = %s", ref, depot)
+        self._insert(
+            "F_ARTSTOCK",
+            {
+                "AR_Ref": ref, "DE_No": depot, "AS_QteSto": real, "AS_QteRes": reserved, "AS_QtePrepa": prepared,
+                "AS_QteCom": ordered, "cbModification": self.at,
+            },
+        )  # fmt: skip
+
+    def variant(self, ref: str, first: tuple[int, str], second: tuple[int, str] | None = None, **columns: Any) -> None:
+        """A variant of an item with gammes."""
+        for number, label in (first, *([second] if second else [])):
+            if not self.run("select 1 from F_ARTGAMME where AR_Ref = %s and AG_No = %s", ref, number):
+                self._insert("F_ARTGAMME", {"AR_Ref": ref, "AG_No": number, "EG_Enumere": label})
+        values = {
+            "AR_Ref": ref, "AG_No1": first[0], "AG_No2": second[0] if second else 0, "AE_Ref": "", "AE_CodeBarre": "",
+            "AE_Sommeil": 0, "cbModification": self.at,
+        } | columns  # fmt: skip
+        self._insert("F_ARTENUMREF", values)
+
+    def customer(self, number: str, name: str, **columns: Any) -> None:
+        """A card of a customer."""
+        values: dict[str, Any] = {
+            "CT_Num": number, "CT_Intitule": name, "CT_Type": 0, "CT_Contact": "", "CT_Adresse": "",
+            "CT_Complement": "", "CT_CodePostal": "", "CT_Ville": "", "CT_CodeRegion": "", "CT_Pays": "",
+            "CT_Telephone": "", "CT_EMail": "",
+            "CT_Siret": "", "CT_Identifiant": "", "CT_Ape": "", "N_CatTarif": 1, "N_CatCompta": 1, "CT_Sommeil": 0,
+            "CT_Prospect": 0, "cbModification": self.at,
+        } | columns  # fmt: skip
+        self._insert("F_COMPTET", values)
+
+    def document(self, piece: str, web: str, kind: int = 1, **columns: Any) -> None:
+        """A sales document as Sage writes it when it imports an order."""
+        values = {"DO_Domaine": 0, "DO_Type": kind, "DO_Piece": piece, "DO_NoWeb": web, "DO_Date": self.at,
+                  "DO_DateLivr": "1753-01-01", "cbModification": self.at} | columns  # fmt: skip
+        self._insert("F_DOCENTETE", values)
+
+    def _insert(self, table: str, values: dict[str, Any]) -> None:
+        marks = ", ".join(["%s"] * len(values))
+        self.run(f"insert into {table} ({', '.join(values)}) values ({marks})", *values.values())
