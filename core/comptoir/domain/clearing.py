@@ -6,12 +6,13 @@ payments no payout has listed yet, payouts of orders that are not booked, reserv
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
 from comptoir.domain.accounts import AccountMap
+from comptoir.domain.corrections import base_key
 from comptoir.domain.entries import signed, total
 from comptoir.model.accounting import EntryKind, JournalEntry
 from comptoir.model.payout import Payout, PayoutLineKind
@@ -27,6 +28,7 @@ REASONS: dict[str, str] = {
     "not_booked": "a payout lists it and its payment is not booked: look for a parked order",
     "amount_differs": "a payout lists another amount than the one that was booked",
     "no_order": "a payout lists it and names no order",
+    "opening": "a payout lists it and it was sold before the cutover: it belongs into the opening balance",
     "reserve": "kept by the provider as a reserve",
     "carried": "kept by the provider from one payout to the next",
     "remainder": "transferred beyond (or below) what the payout's lines explain: ask the provider",
@@ -57,12 +59,19 @@ class Clearing:
 
 
 def clearing(
-    provider: str, entries: Iterable[JournalEntry], payouts: Sequence[Payout], *, accounts: AccountMap, as_of: date
+    provider: str,
+    entries: Iterable[JournalEntry],
+    payouts: Sequence[Payout],
+    *,
+    accounts: AccountMap,
+    as_of: date,
+    opening: Collection[str] = (),
 ) -> Clearing:
     """The balance of a provider's account and every reason for it.
 
-    `entries` is the journal (others are ignored), `payouts` all of this provider's; what is later than `as_of` does
-    not count. Raises KeyError when the map has no such provider.
+    `entries` is the journal (others are ignored), `payouts` all of this provider's that are booked; what is later than
+    `as_of` does not count. `opening` are lines about orders from before the cutover, as `<payout id>/<line id>`.
+    Raises KeyError when the map has no such provider.
     """
     settings = accounts.on(as_of).providers[provider]
     done = sorted((p for p in payouts if p.paid_on <= as_of), key=lambda p: (p.period_end, p.external_id))
@@ -75,7 +84,7 @@ def clearing(
             continue
         moved = total(signed(line) for line in entry.lines if line.account == settings.account)
         balance += moved
-        if moved and not (entry.kind in _OF_PAYOUTS and entry.channel == provider):
+        if moved and not _of_payout(entry, provider):
             booked[entry.document] = booked.get(entry.document, _ZERO) + moved
             if entry.posted_on > last:
                 recent[entry.document] = recent.get(entry.document, _ZERO) + moved
@@ -84,7 +93,9 @@ def clearing(
     for payout in done:
         for line in payout.lines:
             if line.kind in (PayoutLineKind.SALE, PayoutLineKind.REFUND) and settings.clears == "orders":
-                if line.order_number is None:
+                if f"{payout.external_id}/{line.external_id}" in opening:
+                    items.append(OpenItem("opening", line.order_number or payout.number, -line.amount))
+                elif line.order_number is None:
                     items.append(OpenItem("no_order", f"{payout.number}/{line.external_id}", -line.amount))
                 else:
                     listed[line.order_number] = listed.get(line.order_number, _ZERO) + line.amount
@@ -110,6 +121,16 @@ def clearing(
             reason = "not_paid_out" if amount == of_next else "amount_differs"
             items.append(OpenItem(reason, document, amount))
     return Clearing(provider, settings.account, balance, tuple(item for item in items if item.amount))
+
+
+def _of_payout(entry: JournalEntry, provider: str) -> bool:
+    """An entry of a payout, or what corrects one."""
+    if entry.channel != provider:
+        return False
+    if entry.kind in (EntryKind.REVERSAL, EntryKind.DIFFERENCE):
+        key = base_key(entry.key)
+        return key.endswith("/payout") or "/dispute/" in key
+    return entry.kind in _OF_PAYOUTS
 
 
 def open_items(entries: Iterable[JournalEntry], account: str) -> dict[str, Decimal]:

@@ -8,8 +8,9 @@ not count.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 
 from comptoir.domain.accounts import AccountMap, ChannelBooks
@@ -23,7 +24,7 @@ from comptoir.model.money import CollectedBy, RoundingLevel, minor_units, round_
 from comptoir.model.order import Charge, Invoice, OrderLine, Payment, PaymentState, Refund, SalesOrder
 from comptoir.model.payout import Payout, PayoutLine, PayoutLineKind
 
-__all__ = ["Finding", "ProofSheet", "ProofStep", "explain", "prove", "refuse_unexplained"]
+__all__ = ["Finding", "ProofSheet", "ProofStep", "compare", "explain", "prove", "refuse_unexplained"]
 
 _ZERO = Decimal(0)
 _PAID = (PaymentState.PAID, PaymentState.PARTLY_REFUNDED, PaymentState.REFUNDED)
@@ -117,6 +118,38 @@ def refuse_unexplained(sheet: ProofSheet) -> None:
             code="unexplained_cent",
             hint="`comptoir proof` shows every step; correct the document, or what was posted of it.",
         )
+
+
+def compare(wanted: Sequence[JournalEntry], posted: Sequence[JournalEntry]) -> list[Finding]:
+    """The accounts on which what is posted of a document differs from what it calls for."""
+    booked = _by_key(posted)
+    targets = {entry.key: entry for entry in wanted}
+    found: list[Finding] = []
+    for key in [*targets, *(k for k in booked if k not in targets)]:
+        found += _differences(key, targets.get(key), booked.get(key, []))
+    return found
+
+
+def _by_key(posted: Iterable[JournalEntry]) -> dict[str, list[JournalEntry]]:
+    booked: dict[str, list[JournalEntry]] = {}
+    for entry in posted:
+        booked.setdefault(base_key(entry.key), []).append(entry)
+    return booked
+
+
+def _differences(key: str, wanted: JournalEntry | None, booked: list[JournalEntry]) -> list[Finding]:
+    if wanted is not None and len(booked) == 1 and same_substance(wanted, booked[0]):
+        return []
+    if wanted is not None and not booked:
+        return [Finding(f"entry {key}", -wanted.total, "it is not posted")]
+    then, now = account_totals(booked), account_totals([] if wanted is None else [wanted])
+    found = []
+    for where in {**then, **now}:
+        stands, called_for = then.get(where, _ZERO), now.get(where, _ZERO)
+        if stands != called_for:
+            words = f"{stands} is posted and {called_for} is called for"
+            found.append(Finding(f"entry {key}, account {where[0]}", stands - called_for, words))
+    return found
 
 
 class _Proof:
@@ -262,15 +295,9 @@ class _Proof:
             )
         except MappingError as error:
             return ProofStep("posted", None, self.due, (Finding(error.field or "order", _ZERO, error.message),))
-        booked: dict[str, list[JournalEntry]] = {}
-        for entry in self.posted:
-            booked.setdefault(base_key(entry.key), []).append(entry)
-        targets = {entry.key: entry for entry in wanted}
-        found: list[Finding] = []
-        for key in [*targets, *(k for k in booked if k not in targets)]:
-            found += self.entry(key, targets.get(key), booked.get(key, []))
+        booked = _by_key(self.posted)
         claims = {books.customer, books.accounts.deposit_account}
-        sales = {key for key, entry in targets.items() if entry.kind is EntryKind.SALE}
+        sales = {entry.key for entry in wanted if entry.kind is EntryKind.SALE}
         amount = total(
             signed(line)
             for key in sales
@@ -278,22 +305,7 @@ class _Proof:
             for line in entry.lines
             if line.account in claims
         )
-        return ProofStep("posted", amount, self.due if sales else amount, tuple(found))
-
-    def entry(self, key: str, wanted: JournalEntry | None, booked: list[JournalEntry]) -> list[Finding]:
-        """The accounts on which one document's entries differ from what is called for."""
-        if wanted is not None and len(booked) == 1 and same_substance(wanted, booked[0]):
-            return []
-        if wanted is not None and not booked:
-            return [Finding(f"entry {key}", -wanted.total, "it is not posted")]
-        then, now = account_totals(booked), account_totals([] if wanted is None else [wanted])
-        found = []
-        for where in {**then, **now}:
-            stands, called_for = then.get(where, _ZERO), now.get(where, _ZERO)
-            if stands != called_for:
-                words = f"{stands} is posted and {called_for} is called for"
-                found.append(Finding(f"entry {key}, account {where[0]}", stands - called_for, words))
-        return found
+        return ProofStep("posted", amount, self.due if sales else amount, tuple(compare(wanted, self.posted)))
 
     def paid(self) -> ProofStep:
         """Payments against the order's total."""
@@ -322,15 +334,22 @@ class _Proof:
 
     def settled(self) -> ProofStep:
         """What payouts list as sales of this order against what gateways and marketplaces collected for it."""
-        expected = total(payment.amount for payment in self._collected())
-        return self._listed("paid_out", PayoutLineKind.SALE, expected, "was collected")
+
+        def collected(until: date) -> Decimal:
+            return total(p.amount for p in self._collected() if p.paid_at is None or p.paid_at.date() <= until)
+
+        return self._listed("paid_out", PayoutLineKind.SALE, collected, "was collected")
 
     def given_back(self) -> ProofStep:
         """What payouts list as refunds of this order against its refunds."""
-        expected = -total(refund.amount for refund in self.refunds)
-        return self._listed("given_back", PayoutLineKind.REFUND, expected, "was given back")
 
-    def _listed(self, name: str, kind: PayoutLineKind, expected: Decimal, word: str) -> ProofStep:
+        def refunded(until: date) -> Decimal:
+            return -total(refund.amount for refund in self.refunds if refund.refunded_on <= until)
+
+        return self._listed("given_back", PayoutLineKind.REFUND, refunded, "was given back")
+
+    def _listed(self, name: str, kind: PayoutLineKind, expected: Callable[[date], Decimal], word: str) -> ProofStep:
+        """What is later than the last payout that lists the order is for the next one to list."""
         listed: list[tuple[Payout, PayoutLine]] = [
             (payout, line)
             for payout in self.payouts
@@ -338,11 +357,14 @@ class _Proof:
             if line.order_number == self.order.number and line.kind is kind
         ]
         if not listed:
-            return ProofStep(name, None, expected)
+            return ProofStep(name, None, expected(date.max))
+        due = expected(max(payout.period_end for payout, _ in listed))
         amount = total(line.amount for _, line in listed)
+        if amount == expected(date.max):
+            due = amount  # a payout that closed its period a little later than it says
         where = "; ".join(f"payout {payout.number}, line {line.external_id}" for payout, line in listed)
-        words = f"{amount} is listed and {expected} {word}"
-        return _step(name, amount, expected, [Finding(where, amount - expected, words)])
+        words = f"{amount} is listed and {due} {word}"
+        return _step(name, amount, due, [Finding(where, amount - due, words)])
 
     def _collected(self) -> Iterable[Payment]:
         """The payments that a gateway or marketplace collected."""

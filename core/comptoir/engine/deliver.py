@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from comptoir.domain.authority import new_listing
 from comptoir.engine.counts import RunReport
 from comptoir.engine.handovers import note_batch
+from comptoir.engine.held_back import refused_entries
 from comptoir.engine.hub import Hub, Link
 from comptoir.engine.render import Rendered, render
 from comptoir.errors import (
@@ -27,6 +28,7 @@ from comptoir.errors import (
     StorageFull,
     TransientError,
 )
+from comptoir.model.accounting import JournalEntry
 from comptoir.model.base import Canonical
 from comptoir.model.refs import EntityName
 from comptoir.sdk.http import LONGEST_WRITE
@@ -134,9 +136,12 @@ class Deliverer:
                     self._target, entity, self._holder, limit=self._batch_size, lease_seconds=_LEASE
                 )
                 documents = self._documents(session, entity, claimed)
+                held_back: Mapping[UUID, ComptoirError] = {}
+                if entity is EntityName.JOURNAL_ENTRY and documents:
+                    held_back = refused_entries(self._hub, session, cast(Mapping[UUID, JournalEntry], documents))
             if not claimed:
                 return
-            self._carry_out(entity, claimed, documents, began)
+            self._carry_out(entity, claimed, documents, held_back, began)
 
     def _documents(self, session: Session, entity: EntityName, claimed: Sequence[Claimed]) -> Mapping[UUID, Canonical]:
         ids = [c.record_id for c in claimed]
@@ -163,11 +168,15 @@ class Deliverer:
         entity: EntityName,
         claimed: Sequence[Claimed],
         documents: Mapping[UUID, Canonical],
+        held_back: Mapping[UUID, ComptoirError],
         began: float,
     ) -> None:
         ready: dict[UUID, tuple[Claimed, Rendered]] = {}
         refused: list[tuple[Claimed, ComptoirError]] = []
         for delivery in claimed:
+            if delivery.record_id in held_back:
+                refused.append((delivery, held_back[delivery.record_id]))
+                continue
             try:
                 document = documents[delivery.record_id]
                 rendered = render(self._hub, self._target, delivery.source, entity, document)

@@ -8,32 +8,30 @@ Issued entries are never edited: what differs is reversed and posted again.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from comptoir.domain.corrections import base_key, correct_entries, difference_entries, rewrite_entries
 from comptoir.domain.entries import parked
-from comptoir.domain.journal import derive_entries
-from comptoir.domain.payouts import fee_invoice_entry, payout_entries
 from comptoir.domain.periods import into_open_period
-from comptoir.domain.purchases import supplier_entry
-from comptoir.domain.tills import z_entries
+from comptoir.engine.called_for import called_for, case_of
 from comptoir.engine.counts import RunReport
+from comptoir.engine.held_back import move_out_of_locked, send_again
 from comptoir.engine.hub import BOOKED, Hub
 from comptoir.engine.policies import BEFORE_CUTOVER
 from comptoir.errors import MappingError
 from comptoir.model.accounting import JournalEntry
 from comptoir.model.payout import Payout
-from comptoir.model.purchasing import SupplierInvoice
 from comptoir.model.refs import EntityName
 from comptoir.store.database import Session
 from comptoir.store.documents import Documents, Stored
 from comptoir.store.journal import Dirty, Journal
 from comptoir.store.outbox import Outbox, new_delivery
+from comptoir.store.settlements import Settlements
 from comptoir.store.sync import OpeningItems, Quarantine, Runs
 
-__all__ = ["called_for", "case_of", "derive_journal"]
+__all__ = ["derive_journal"]
 
 _BATCH = 200
 _WORDS = {
@@ -42,12 +40,12 @@ _WORDS = {
     EntityName.Z_REPORT: "Z",
     EntityName.SUPPLIER_INVOICE: "invoice",
 }
-#: What a document calls for now; MappingError when it cannot be booked.
-Wanted = Callable[[Stored], list[JournalEntry]]
 
 
 def derive_journal(hub: Hub, report: RunReport) -> None:
     """Works through the marked documents, a batch per transaction."""
+    with hub.database.transaction() as session:
+        move_out_of_locked(hub, session)
     while True:
         with hub.database.transaction() as session:
             ids = Dirty(session).take("journal", _BATCH)
@@ -55,49 +53,6 @@ def derive_journal(hub: Hub, report: RunReport) -> None:
                 _Derivation(hub, session, report).derive(entity, found)
         if not ids:
             return
-
-
-def case_of(entity: EntityName, external_id: str) -> str:
-    """The id under which a document waits because it cannot be booked: an order's own; others may have the same."""
-    return external_id if entity is EntityName.ORDER else f"{entity.value}/{external_id}"
-
-
-def called_for(hub: Hub, session: Session, entity: EntityName, stored: Sequence[Stored]) -> Wanted:
-    """What calls for the entries of these documents, which are of one entity; everything is read in sets."""
-    documents, accounts = Documents(session), hub.accounts
-    if entity is EntityName.ORDER:
-        refunds: dict[tuple[str, str], list[Any]] = {}
-        for connection in {s.head.connection for s in stored}:
-            ids = [s.document.external_id for s in stored if s.head.connection == connection]
-            for external_id, found in documents.refunds_of(connection, ids).items():
-                refunds[connection, external_id] = [r.document for r in found if not r.head.before_cutover]
-        books = {
-            name: accounts.channel(name, invoicing=hub.link(name).invoicing or "self")
-            for name in {s.head.connection for s in stored}
-        }
-        return lambda s: derive_entries(
-            s.document,
-            refunds.get((s.head.connection, s.document.external_id), []),
-            channel=books[s.head.connection],
-            accounts=accounts,
-        )
-    if entity is EntityName.PAYOUT:
-        return lambda s: payout_entries(s.document, accounts=accounts)
-    if entity is EntityName.Z_REPORT:
-        return lambda s: z_entries(s.document, accounts=accounts)
-    journal = Journal(session)
-
-    def invoiced(one: Stored) -> list[JournalEntry]:
-        invoice: SupplierInvoice = one.document
-        if invoice.withheld_by is None:
-            return [supplier_entry(invoice, accounts=accounts)]
-        payouts = documents.payouts_named(invoice.withheld_by, invoice.payout_ids)
-        others = documents.invoices_withheld(invoice.withheld_by, invoice.payout_ids)
-        posted = journal.of_documents([*payouts, *(key for key in others if key != one.head.record_id)])
-        entry = fee_invoice_entry(invoice, [e for of_one in posted.values() for e in of_one], accounts=accounts)
-        return [] if entry is None else [entry]
-
-    return invoiced
 
 
 class _Derivation:
@@ -151,6 +106,7 @@ class _Derivation:
         journal.append(self._new, self._now)
         Outbox(self._session).add(self._deliveries)
         Runs(self._session).outcomes(self._outcomes)
+        send_again(self._hub, self._session, [s.head.record_id for s in stored])
 
     def _not_ours(self, entity: EntityName, connection: str) -> str | None:
         """Why documents of this kind are not booked from there (any more), or None."""
@@ -206,13 +162,14 @@ class _Derivation:
         if entity is not EntityName.PAYOUT:
             return
         payout: Payout = one.document
-        waiting = self._documents.invoices_withheld(payout.provider, [payout.external_id])
+        settlements = Settlements(self._session)
+        waiting = settlements.invoices_withheld(payout.provider, [payout.external_id])
         Dirty(self._session).mark("journal", waiting, self._now)
         opening = OpeningItems(self._session)
         opening.forget(one.head.connection, EntityName.PAYOUT, f"{payout.external_id}/")
         cutover = self._hub.link(one.head.connection).cutover
         named = {line.order_number for line in payout.lines if line.order_number is not None}
-        history = self._documents.numbers_known(sorted(named)) if named else {}
+        history = settlements.numbers_known(sorted(named)) if named else {}
         for line in payout.lines:
             number = line.order_number
             unknown_and_old = cutover is not None and line.occurred_on < cutover

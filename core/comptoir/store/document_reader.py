@@ -168,29 +168,6 @@ class DocumentReader:
                 left = [key for key in left if key not in mine]
         return found
 
-    def payouts_named(self, provider: str, external_ids: Sequence[str]) -> list[UUID]:
-        """The payouts of a provider under these ids of its own."""
-        rows = self._session.rows(
-            "select id from payout where provider = %s and external_id = any(%s)", (provider, list(external_ids))
-        )
-        return [row[0] for row in rows]
-
-    def invoices_withheld(self, provider: str, payout_ids: Sequence[str]) -> list[UUID]:
-        """The fee invoices that were withheld from one of these payouts of a provider."""
-        rows = self._session.rows(
-            "select id from supplier_invoice where withheld_by = %s and payout_ids && %s::text[]",
-            (provider, list(payout_ids)),
-        )
-        return [row[0] for row in rows]
-
-    def numbers_known(self, numbers: Iterable[str]) -> dict[str, bool]:
-        """Of these order numbers, those that are known; True where only an order from before the cutover has it."""
-        rows = self._session.rows(
-            "select number, bool_and(before_cutover) from sales_order where number = any(%s) group by number",
-            (list(numbers),),
-        )
-        return {row[0]: row[1] for row in rows}
-
     def price_terms(self, connection: str) -> tuple[PriceBasis, str] | None:
         """Price basis and currency of what a connection lists, by the newest item; None when nothing has a price."""
         row = self._session.row(

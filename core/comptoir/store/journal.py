@@ -8,7 +8,9 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from comptoir.model.accounting import JournalEntry
+from pydantic import ValidationError
+
+from comptoir.model.accounting import JournalEntry, JournalLine
 from comptoir.model.refs import EntityName
 from comptoir.store.database import Row, Session
 from comptoir.store.document_reader import HEAD_TABLE
@@ -195,6 +197,30 @@ class Journal:
         )
         return {row[0]: row[1] for row in rows}
 
+    def documents_by_entry(self, entry_ids: Sequence[UUID]) -> dict[UUID, UUID]:
+        """The document of each of these entries."""
+        rows = self._session.rows("select id, document_id from journal_entry where id = any(%s)", (list(entry_ids),))
+        return {row[0]: row[1] for row in rows}
+
+    def never_sent(self, until: date) -> list[tuple[UUID, str, UUID]]:
+        """Id, key and document of entries dated until then that wait to go out and that nobody was given yet."""
+        rows = self._session.rows(
+            "select id, key, document_id from journal_entry where posted_on <= %s and withdrawn_in is null "
+            "and id in (select record_id from delivery where entity = 'journal_entry' and state in ('pending', 'held') "
+            "union select record_id from quarantine where state = 'open' and cause = 'locked_period') order by seq",
+            (until,),
+        )
+        taken = self.given([row[0] for row in rows], ("sent", "in_doubt", "confirmed"))
+        return [(row[0], row[1], row[2]) for row in rows if row[0] not in taken]
+
+    def given(self, entry_ids: Sequence[UUID], states: Sequence[str]) -> set[UUID]:
+        """Which of these entries have a delivery in one of these states."""
+        rows = self._session.rows(
+            "select record_id from delivery where record_id = any(%s) and state = any(%s)",
+            (list(entry_ids), list(states)),
+        )
+        return {row[0] for row in rows}
+
     def documents_of(self, first: date, last: date) -> list[UUID]:
         """The documents that have an entry in a period."""
         rows = self._session.rows(
@@ -240,4 +266,9 @@ def _entry(head: Row, lines: list[dict[str, Any]]) -> JournalEntry:
     for name in ("id", "document_id", "total", "created_at"):
         fields.pop(name)
     fields["channel"] = fields.pop("connection")
-    return JournalEntry.model_validate(fields | {"lines": lines})
+    try:
+        return JournalEntry.model_validate(fields | {"lines": lines})
+    except ValidationError:
+        # Altered in the store, so that it does not balance: it is read as it stands, for whoever says what is wrong.
+        made = tuple(JournalLine.model_validate(line) for line in lines)
+        return JournalEntry.model_validate(fields | {"lines": ()}).model_copy(update={"lines": made})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from comptoir.model.till import ZReport
 from comptoir.store.copying import Row
 
 if TYPE_CHECKING:
+    from comptoir.store.database import Session
     from comptoir.store.document_reader import DocumentReader, Head
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "CHILDREN",
     "HEAD_TABLE",
     "TABLES",
+    "Settlements",
     "invoice_rows",
     "payout_rows",
     "read_invoices",
@@ -57,6 +59,51 @@ CHILDREN = {
 }
 #: Under this role the account that a payout went to stands with the personal data.
 BANK = "bank"
+
+
+class Settlements:
+    """What is asked of stored payouts and fee invoices."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def payouts_named(self, provider: str, external_ids: Sequence[str]) -> list[UUID]:
+        """The payouts of a provider under these ids of its own."""
+        rows = self._session.rows(
+            "select id from payout where provider = %s and external_id = any(%s)", (provider, list(external_ids))
+        )
+        return [row[0] for row in rows]
+
+    def invoices_withheld(self, provider: str, payout_ids: Sequence[str]) -> list[UUID]:
+        """The fee invoices that were withheld from one of these payouts of a provider."""
+        rows = self._session.rows(
+            "select id from supplier_invoice where withheld_by = %s and payout_ids && %s::text[]",
+            (provider, list(payout_ids)),
+        )
+        return [row[0] for row in rows]
+
+    def numbers_known(self, numbers: Sequence[str]) -> dict[str, bool]:
+        """Of these order numbers, those that are known; True where only an order from before the cutover has it."""
+        rows = self._session.rows(
+            "select number, bool_and(before_cutover) from sales_order where number = any(%s) group by number",
+            (list(numbers),),
+        )
+        return {row[0]: row[1] for row in rows}
+
+    def listing(self, numbers: Sequence[str]) -> list[Payout]:
+        """The payouts that list one of these order numbers, each with those lines only and without fees."""
+        found: dict[UUID, tuple[dict[str, Any], list[dict[str, Any]]]] = {}
+        names = ("external_id", "kind", "source_kind", "occurred_on", "order_number", "amount")
+        heads = ("external_id", "provider", "number", "period_start", "period_end", "paid_on", "currency", "amount")
+        for key, *row in self._session.rows(
+            f"select p.id, {', '.join(f'p.{name}' for name in heads)}, {', '.join(f'l.{name}' for name in names)} "
+            "from payout_line l join payout p on p.id = l.document_id where l.order_number = any(%s) "
+            "order by p.paid_on, p.id, l.position",
+            (list(numbers),),
+        ):
+            _, lines = found.setdefault(key, (dict(zip(heads, row, strict=False)), []))
+            lines.append(dict(zip(names, row[len(heads) :], strict=True)))
+        return [Payout.model_validate({**head, "lines": lines}) for head, lines in found.values()]
 
 
 def payout_rows(payout: Payout, head: Head, rows: dict[str, list[Row]]) -> None:

@@ -186,6 +186,15 @@ class Quarantine:
             (because, at, target, entity.value, list(record_ids)),
         )
 
+    def refused(self, entity: EntityName, causes: Sequence[str], documents: Sequence[UUID]) -> list[Row]:
+        """Record, natural key, source and target of open refusals, for these causes, of entries of these documents."""
+        return self._session.rows(
+            "select q.record_id, q.external_id, q.connection, q.target from quarantine q join journal_entry j "
+            "on j.id = q.record_id where q.state = 'open' and q.entity = %s and q.cause = any(%s) "
+            "and q.target is not null and j.document_id = any(%s) and j.withdrawn_in is null order by j.seq",
+            (entity.value, list(causes), list(documents)),
+        )
+
     def open(self, limit: int = 500) -> list[Parked]:
         """What waits for a person, oldest first."""
         query = f"select {_PARKED} from quarantine where state = 'open' order by first_seen limit %s"
