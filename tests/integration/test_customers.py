@@ -12,6 +12,7 @@ import pytest
 from comptoir.app.links import accept, list_links
 from comptoir.engine.counts import RunReport
 from comptoir.model.refs import EntityName
+from comptoir_woocommerce.connector import WooCommerceConnector
 
 from tests.support.back_office import BackOffice
 from tests.support.merchant import Merchant, request_json, simple_order
@@ -161,6 +162,60 @@ def test_an_address_changed_in_the_shop_is_one_card_and_no_write_back(people: _P
     assert people.shown(made)["billing"]["city"] in ("Lyon", "LYON")
     assert people.run("customers").main.delivered == 0
     assert len(people.cards()) == 2
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        {"MainInvoicingContact_Phone": "0381000001"},
+        {"MainInvoicingContact_Name": "DURAND"},
+        {"MainInvoicingAddress_Address1": "3 PLACE DU MARCHE", "MainInvoicingAddress_City": "LYON"},
+    ],
+    ids=["telephone", "name", "address"],
+)
+def test_what_came_from_the_back_office_is_no_card_for_it(people: _People, cells: dict[str, str]) -> None:
+    """Such a card would take the operator's next change back, and the two sides would change places for ever."""
+    made = people.customer()
+    people.run("customers")
+    code = people.cards()[0][0]
+    people.card(code)
+    people.office.export()
+    people.run("customers_back")
+    before = people.shown(made)
+    people.card(code, **cells)
+    people.office.export()
+    assert people.run("customers_back").main.delivered == 1
+    assert people.shown(made)["billing"] != before["billing"] or people.shown(made)["last_name"] != before["last_name"]
+    assert people.run("customers").main.delivered == 0
+    assert len(people.cards()) == 1
+    # What the buyer changes is a card as before.
+    request_json(people.shop, "PUT", f"/customers/{made['id']}", {"email": "nouvelle@example.test"})
+    assert people.run("customers").main.delivered == 1
+    assert len(people.cards()) == 2
+
+
+def test_what_the_buyer_changes_beside_our_write_is_a_card(people: _People, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = people.customer()
+    people.run("customers")
+    code = people.cards()[0][0]
+    people.card(code)
+    people.office.export()
+    people.run("customers_back")
+    people.card(code, MainInvoicingContact_Phone="0381000001")
+    people.office.export()
+    real = WooCommerceConnector.update
+
+    def update(self: WooCommerceConnector, entity: EntityName, changes: Any) -> Any:
+        done = real(self, entity, changes)
+        request_json(people.shop, "PUT", f"/customers/{made['id']}", {"billing": {"city": "Lyon"}})
+        return done
+
+    monkeypatch.setattr(WooCommerceConnector, "update", update)
+    people.run("customers_back")
+    monkeypatch.setattr(WooCommerceConnector, "update", real)
+    assert people.shown(made)["billing"]["phone"] == "0381000001"
+    assert people.run("customers").main.delivered == 1
+    assert [("Lyon" in row, "0381000001" in row) for row in people.cards()] == [(False, False), (True, True)]
 
 
 @pytest.mark.failure_mode(71, 72)

@@ -19,17 +19,8 @@ def _play(seeds: range) -> list[Verdict]:
     return sorted(found, key=lambda verdict: verdict.seed)
 
 
-#: Open (docs/guarantees.md, "What is not promised"): a customer's values, kept both ways with a target that takes them
-#: by files, can cross and chase each other for ever. Seeds 85 and 90 show it; nothing else may be wrong with a seed.
-_CHASING = ("it does not come to rest", "1 deliveries are left", "reading again ")
-
-
 def _wrong(found: list[Verdict]) -> dict[int, tuple[str, ...]]:
-    """Seeds with anything but that; those with that alone must stay few."""
-    broken = {verdict.seed: verdict.violations for verdict in found if verdict.violations}
-    chasing = {seed for seed, said in broken.items() if all(words.startswith(_CHASING) for words in said)}
-    assert len(chasing) <= len(found) / 20, chasing
-    return {seed: said for seed, said in broken.items() if seed not in chasing}
+    return {verdict.seed: verdict.violations for verdict in found if verdict.violations}
 
 
 @pytest.mark.timeout(900)

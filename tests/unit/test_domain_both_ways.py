@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comptoir.domain.authority import decide, merge_consents, merge_customer, merge_item, new_listing
+from comptoir.domain.authority import (
+    decide,
+    merge_consents,
+    merge_customer,
+    merge_item,
+    new_listing,
+    only_these_values,
+)
 from comptoir.domain.availability import Counted, availability, offered
 from comptoir.domain.matching import CERTAIN, customer_keys, item_keys, match
 from comptoir.errors import MappingError
@@ -239,3 +246,15 @@ def test_both_ways_carries_changes_only_and_sees_conflicts() -> None:
     assert decision.write == ("a",)  # b stood so when they were linked
     assert decision.conflicts == ("c",)
     assert decide({"a": 2}, {"a": 2}, before=({"a": 1}, {"a": 1})) == decide({}, {})
+
+
+def test_only_what_shows_the_values_that_were_written_is_ours() -> None:
+    before = {"party": {"phone": "1", "email": "a"}, "addresses": [{"phone": "1", "city": "Paris"}], "note": None}
+    moved = {"party": {"phone": "2", "email": "a"}, "addresses": [{"phone": "2", "city": "Paris"}], "note": None}
+    assert only_these_values(before, moved, ["2"])
+    assert only_these_values(before, moved, [{"contact": {"phone": "2"}}])
+    assert not only_these_values(before, moved, ["3"])
+    assert not only_these_values(before, {**moved, "note": "call after six"}, ["2"])
+    assert not only_these_values(before, {**moved, "party": {"phone": "2"}}, ["2"])  # the address was taken away
+    assert not only_these_values(before, {**moved, "addresses": []}, ["2"])
+    assert not only_these_values(before, {**moved, "addresses": [*moved["addresses"], {"city": "Lyon"}]}, ["2"])

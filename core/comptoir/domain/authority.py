@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -21,6 +21,7 @@ __all__ = [
     "merge_customer",
     "merge_item",
     "new_listing",
+    "only_these_values",
 ]
 
 ITEM_FIELDS = ("price", "sku", "gtin", "name")
@@ -159,3 +160,36 @@ def decide(
     changed = [key for key in differing if wanted_before.get(key) != wanted[key]]
     conflicts = [key for key in changed if key in known_before and known_before[key] != known.get(key)]
     return Decision(tuple(key for key in changed if key not in conflicts), tuple(conflicts))
+
+
+def only_these_values(before: Any, now: Any, values: Sequence[Any]) -> bool:
+    """Whether everything that differs between two records shows one of these values, or a part of one of them."""
+    known = {repr(leaf) for value in values for leaf in _leaves(value)}
+    return all(repr(leaf) in known for leaf in _changed(before, now))
+
+
+def _changed(before: Any, now: Any) -> Iterator[Any]:
+    """What stands in the second record where the first has something else; what is missing there is None."""
+    if before == now:
+        return
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in dict.fromkeys((*before, *now)):
+            yield from _changed(before.get(key), now.get(key))
+    elif isinstance(before, list | tuple) and isinstance(now, list | tuple) and len(before) == len(now):
+        for one, other in zip(before, now, strict=True):
+            yield from _changed(one, other)
+    elif isinstance(now, Mapping):
+        yield from _leaves(now)
+    else:
+        yield now  # a list that got longer or shorter is no value of anybody's
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, Mapping):
+        for part in value.values():
+            yield from _leaves(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _leaves(part)
+    else:
+        yield value

@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from comptoir.engine.counts import RunReport
+from comptoir.engine.echo import Echoes
 from comptoir.engine.fingerprint import fingerprint, render_raw
 from comptoir.engine.form import Changed, Forming, Fresh, Parked
 from comptoir.engine.hub import Hub, Link, Route
@@ -222,6 +223,8 @@ class Lander:
         self._ensure_partition(batch, formed_at)
         part.copies.hand_over(session)
         changed, parked = formed.changed, formed.parked
+        rewritten = {f.item.external_id: k.record_id for f, k in part.known if k.record_id is not None}
+        echoes = Echoes(self._hub, self._link, session, entity, rewritten)
         if part.known:
             self._ensure_partition(batch, now)
             more = Forming(self._hub, self._link, session, entity, now)
@@ -233,7 +236,7 @@ class Lander:
         counts.quarantined += len(parked)
         for one in parked:
             self._park(batch, entity, one, now)
-        self._plan(batch, entity, changed, now)
+        self._plan(batch, entity, changed, echoes, now)
         if self._link.posts_by_hub:
             self._mark_dirty(session, batch, entity, changed, now)
         if entity in _MOVES_STOCK:
@@ -248,7 +251,7 @@ class Lander:
 
     # -- plan --------------------------------------------------------------------------------------------------
 
-    def _plan(self, batch: _Batch, entity: EntityName, changed: list[Changed], now: datetime) -> None:
+    def _plan(self, batch: _Batch, entity: EntityName, changed: list[Changed], echoes: Echoes, now: datetime) -> None:
         """Decides what each target gets; counts every document once, as changed or skipped."""
         counts = self._report.entities[entity]
         going: list[Changed] = []
@@ -279,7 +282,7 @@ class Lander:
         for route, target in self._hub.subscribers(self._link.name, entity):
             if self._hub.publishes(route, target):
                 continue  # absolute values: compared with what the target shows, see publish
-            self._plan_target(batch, route, target, entity, going, now)
+            self._plan_target(batch, route, target, entity, going, echoes, now)
             if blocked:
                 self._withdraw(batch, target, entity, blocked, now)
 
@@ -290,6 +293,7 @@ class Lander:
         target: str,
         entity: EntityName,
         going: list[Changed],
+        echoes: Echoes,
         now: datetime,
     ) -> None:
         known = [c.record_id for c in going if not c.is_new]
@@ -305,7 +309,12 @@ class Lander:
                 continue  # it may exist there: it is matched first
             action = "create"
             if change.record_id in bound:
-                if not self._differs(target, entity, change, bound[change.record_id].confirmed_hash):
+                confirmed = bound[change.record_id].confirmed_hash
+                if not self._differs(target, entity, change, confirmed):
+                    continue
+                ours = echoes.of(target, change.record_id, change.external_id, change.document, confirmed)
+                if ours is not None:
+                    batch.bindings.stamp(change.record_id, target, entity, ours)
                     continue
                 if "update" not in self._hub.capability(target, entity).push_actions:
                     self._changed_after_delivery(batch, target, entity, change, now)

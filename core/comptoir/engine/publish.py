@@ -25,7 +25,6 @@ from comptoir.engine.counts import RunReport
 from comptoir.engine.hub import Hub, Link, Route
 from comptoir.engine.land import Lander
 from comptoir.engine.pull import reading
-from comptoir.engine.render import render
 from comptoir.errors import (
     ComptoirError,
     ContractViolation,
@@ -54,7 +53,6 @@ from comptoir.store.publications import (
     Settled,
     Written,
 )
-from comptoir.store.records import Bindings
 
 __all__ = ["Publisher", "fields_of"]
 
@@ -497,8 +495,6 @@ class Publisher:
                 rows.put_back(self._target, self._entity, ids, wait=wait, reason=error.message)
             done = [s.external_id for s in settled if s.state == "done"]
             self._attention.resolve(session, [taken[key] for key in done])
-            if self._both_ways:
-                self._stamp(session, [taken[key] for key in done])
         counts = self._report.entities[self._entity]
         counts.delivered += len(done)
         counts.rejected += len(refused)
@@ -515,23 +511,6 @@ class Publisher:
 
     def _logged(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         return dict.fromkeys(fields, "(personal)") if self._private else dict(fields)
-
-    def _stamp(self, session: Session, done: Sequence[Sending]) -> None:
-        """What came from the source need not go back to it: its binding is stamped with what the target has now."""
-        if not done or not self._hub.capability(self._source, self._entity).push:
-            return
-        documents, bindings = Documents(session), Bindings(session)
-        sources = documents.load(self._entity, [s.record_id for s in done])
-        targets = documents.load(self._entity, [s.target_id for s in done])
-        for sending in done:
-            written = tuple(name for name in self._fields if set(self._of_field[name]) & set(sending.keys))
-            source, target = sources[sending.record_id].document, targets[sending.target_id].document
-            try:
-                now = merge_customer(target, source, written)
-                there = render(self._hub, self._source, self._target, self._entity, now)
-            except (MappingError, RecordRejected):
-                continue  # it cannot be expressed there, so it is not written back either
-            bindings.stamp(sending.target_id, self._source, self._entity, there.content_hash)
 
     def _read_back(self, connector: Any, written: Sequence[str]) -> None:
         """Reads what was written again: records whole, of stock a sample (failure mode 45)."""

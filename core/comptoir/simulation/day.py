@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from decimal import Decimal
 
 from comptoir.simulation.shopfront import Shopfront
 from comptoir.simulation.world import World
+from comptoir.store.audit import Audit
 
 __all__ = ["Day"]
 
@@ -19,6 +21,8 @@ class Day:
         self._dice = world.dice
         #: Texts that name a buyer: they may stand in the tables of personal data only.
         self.names: list[str] = []
+        #: Cards that the operator corrected once they were kept both ways, by the customer's number in the shop.
+        self.corrected: dict[str, dict[str, str]] = {}
         self.fronts = {name: Shopfront(world, name, self.names) for name in world.shops}
         self._to_ship: dict[str, list[tuple[str, Decimal]]] = {}
         self._cancelled: set[str] = set()
@@ -132,4 +136,8 @@ class Day:
         if codes:
             code, phone = self._dice.choice(codes), f"03{self._dice.randrange(10**8):08d}"
             self._world.books.change_customer(code, phone=phone)
+            with closing(Audit(self._world.connections.url)) as audit:
+                number = audit.compared("gesco", "boutique").get(code)
+            if number is not None:
+                self.corrected[number] = self._world.books.customers[code]
             self._world.tell(f"EBP: customer {code} has the number {phone}")

@@ -145,6 +145,18 @@ class Oracle:
             city, number = customer["billing"]["city"], customer["id"]
             if city and city not in known.get(str(number), ()):
                 yield f"customer {number} lives in {city} in the shop and in {known.get(str(number))} here"
+            yield from self._both_ways(customer)
+
+    def _both_ways(self, customer: dict[str, Any]) -> Iterator[str]:
+        """What the operator changed since the two were first compared, both show; what he wrote before is his own."""
+        number = str(customer["id"])
+        card = self._day.corrected.get(number)
+        if card is None:
+            return
+        here = _digits(customer["billing"]["phone"]), customer["billing"]["city"]
+        there = _digits(card["Client - Téléphone fixe (facturation)"]), card["Client - Ville (facturation)"]
+        if here != there:
+            yield f"customer {number} shows {here} in the shop and {there} at the back office"
 
     # -- items and stock -----------------------------------------------------------------------------------------
 
@@ -240,4 +252,4 @@ def _passes(order: dict[str, Any]) -> bool:
 
 def _digits(text: str | None) -> str:
     """A telephone number's own digits, however it is written."""
-    return re.sub(r"\D", "", text or "").removeprefix("33").removeprefix("0")
+    return re.sub(r"\D", "", text or "").removeprefix("00").removeprefix("33").removeprefix("0")

@@ -68,7 +68,7 @@ class Scene:
             hooks_lost=dice.choice((0.2, 0.2, 1.0)),
             depot=dice.random() < 0.5,
             books=dice.random() < 0.3,
-            back=dice.random() < 0.3,
+            back=dice.random() < 0.5,
         )
 
     @property

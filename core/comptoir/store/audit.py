@@ -95,6 +95,15 @@ class Audit:
             found.setdefault(external_id, set()).add(city)
         return found
 
+    def compared(self, made: str, shown: str) -> dict[str, str]:
+        """The customers of a connection that were compared with the cards made for them: their ids there, by card."""
+        rows = self._connection.execute(
+            "select b.external_id, p.external_id from publication p join binding b on b.record_id = p.target_id "
+            "where p.target = %s and p.entity = 'customer' and b.connection = %s and b.state = 'linked'",
+            (shown, made),
+        ).fetchall()
+        return dict(rows)
+
     def booked(self, connection: str) -> dict[str, Decimal]:
         """What is booked as earned of each order (revenue, collected tax and rounding), by its id there."""
         rows = self._connection.execute(

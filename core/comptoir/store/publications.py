@@ -20,7 +20,7 @@ import orjson
 from comptoir.model.refs import EntityName
 from comptoir.store.database import Row, Session
 
-__all__ = ["DemandRule", "Offer", "Pair", "Publication", "Publications", "Sending", "Settled", "Written"]
+__all__ = ["DemandRule", "Offer", "Pair", "Publication", "Publications", "Sending", "Settled", "Shown", "Written"]
 
 _PORTION = 2000
 _HEAD = {EntityName.ITEM: "item", EntityName.CUSTOMER: "customer"}
@@ -42,6 +42,16 @@ class Pair:
     keys: Sequence[str]
     known_rev: int | None
     reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a target's record was last wanted to show and is known to show, and by which source."""
+
+    source: str
+    target_rev: int
+    wanted: Mapping[str, Any]
+    known: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +291,15 @@ class Publications:
             "where target = %s and entity = %s and external_id = any(%s) and state = 'sent'",
             (wait, reason, target, entity.value, list(ids)),
         )
+
+    def shown(self, target: str, entity: EntityName, ids: Sequence[str]) -> dict[str, Shown]:
+        """What was last compared of those of these records that anything is published to."""
+        rows = self._session.rows(
+            "select external_id, source, target_rev, wanted::text, known::text from publication "
+            "where target = %s and entity = %s and external_id = any(%s)",
+            (target, entity.value, list(ids)),
+        )
+        return {row[0]: Shown(row[1], row[2], _parsed(row[3]), _parsed(row[4])) for row in rows}
 
     def parents(self, target: str, entity: EntityName, ids: Sequence[str]) -> dict[str, str | None]:
         """The record that each of these hangs under."""
