@@ -13,7 +13,7 @@ BIN = Path(sys.executable).parent
 STEPS: dict[str, list[str]] = {
     "ruff: lint": [f"{BIN}/ruff", "check", "."],
     "ruff: format": [f"{BIN}/ruff", "format", "--check", "."],
-    "mypy: strict types": [f"{BIN}/mypy", "core", "connectors", "tools"],
+    "mypy: strict types": [f"{BIN}/mypy", "core", "connectors", "agent", "tools"],
     "import-linter: architecture": [f"{BIN}/lint-imports", "--no-logo"],
     "ports: no direct clock, ids, randomness, tasks, HTTP": [sys.executable, "tools/lint_ports.py"],
     "lock: belongs to pyproject.toml": [sys.executable, "tools/lock.py", "--check"],

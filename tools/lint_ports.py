@@ -60,6 +60,7 @@ ALLOWED = {
     "core/comptoir/console/gateway.py": _allow(
         "asyncio", because="an ASGI application; what it does with a request is synchronous and takes its ports"
     ),
+    "core/comptoir/console/agents.py": _allow("asyncio", because="the same application's door for agents"),
     "core/comptoir/airflow/client.py": _allow(
         "requests",
         because="speaks to our own Airflow, which is no connection: no rate budget, no error table",

@@ -33,6 +33,7 @@ from comptoir.model.refs import EntityName
 from comptoir.sdk.toml_lines import key_lines
 
 __all__ = [
+    "AgentSettings",
     "AlertSettings",
     "CompanySettings",
     "ConfigFile",
@@ -223,6 +224,15 @@ class GatewaySettings(_Closed):
     )
 
 
+class AgentSettings(_Closed):
+    """`[agents]`: the machines beside the accounting programs (docs/agent.md)."""
+
+    silent_minutes: float = Field(
+        default=30.0, gt=0, le=10_000, description="Working time without a word after which somebody is told"
+    )
+    max_upload_bytes: int = Field(default=200_000_000, ge=1024, le=4_000_000_000, description="Largest file taken")
+
+
 _WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -233,6 +243,7 @@ class AlertSettings(_Closed):
     days: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] = ("mon", "tue", "wed", "thu", "fri")
     begins: time = Field(default=time(9), description="Local time at which work begins")
     ends: time = Field(default=time(18), description="Local time at which it ends")
+    holidays: bool = Field(default=True, description="Nobody works on public holidays (France)")
     mail_to: tuple[Annotated[str, StringConstraints(pattern=r"^[^@\s,;<>]+@[^@\s,;<>]+$")], ...] = ()
     mail_from: Annotated[str, StringConstraints(pattern=r"^[^@\s,;<>]+@[^@\s,;<>]+$")] | None = None
     mail_connection: str = Field(default="mail", description="The Airflow connection of the SMTP server")
@@ -253,6 +264,7 @@ class Settings(_Closed):
     accounting: dict[str, Any] = Field(default_factory=dict)
     gateway: GatewaySettings = GatewaySettings()
     alerts: AlertSettings = AlertSettings()
+    agents: AgentSettings = AgentSettings()
     path: Path = Field(default=Path("comptoir.toml"), exclude=True)
 
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from comptoir.app.agents import waiting_at_agents
 from comptoir.app.bootstrap import Installation, check_installation, open_installation
 from comptoir.app.handover import check_expiry
 from comptoir.app.mail import Mail, send_mail
@@ -20,6 +22,7 @@ from comptoir.engine.handovers import look_after_batches
 from comptoir.engine.hub import Hub
 from comptoir.engine.ports import Ports
 from comptoir.errors import ComptoirError, ConfigError
+from comptoir.store.agents import Agents
 from comptoir.store.handovers import HandoverRow, Handovers
 from comptoir.store.installation import Installations
 from comptoir.store.limits import ConnectionStates
@@ -82,7 +85,10 @@ def _todo(installation: Installation, hub: Hub) -> list[Todo]:
         paused = [row for row in ConnectionStates(session).all().items() if row[1].paused]
         held = {target: n for target in hub.links if (n := sum(Outbox(session).held(target).values()))}
         suggested = Links(session).suggested()
-    found = [_batch(batch, installation.settings.company.currency) for batch in _overdue(installation, hub)]
+    overdue = _overdue(installation, hub)
+    fetched = _fetched(hub, overdue)
+    currency = installation.settings.company.currency
+    found = [_batch(batch, currency, fetched.get(batch.id)) for batch in overdue]
     found += [
         Todo("paused", f"{name} is paused: {state.reason}", f"comptoir check {name}", name, state.since, urgent=True)
         for name, state in paused
@@ -104,15 +110,22 @@ def _todo(installation: Installation, hub: Hub) -> list[Todo]:
         for item in check_expiry(name, hub.ports.secrets.get(name), hub.ports.clock.now().date()):
             if not item.ok:
                 found.append(Todo("secret", f"the secret of {name} {item.detail}", item.hint or "", name, urgent=True))
+    found += [
+        Todo("agent", item.what, item.do, item.connection, item.since, urgent=item.urgent)
+        for item in waiting_at_agents(installation, hub, _working_time(installation))
+    ]
     return sorted(found, key=lambda item: not item.urgent)
+
+
+def _working_time(installation: Installation) -> WorkingTime:
+    alerts, company = installation.settings.alerts, installation.settings.company
+    holidays_of = company.country if alerts.holidays else ""
+    return WorkingTime(ZoneInfo(company.zone), frozenset(alerts.week_days), alerts.begins, alerts.ends, holidays_of)
 
 
 def _overdue(installation: Installation, hub: Hub) -> list[HandoverRow]:
     """Batches that nobody has taken for longer than the working hours that are given for it."""
-    alerts, company = installation.settings.alerts, installation.settings.company
-    hours = WorkingTime(
-        ZoneInfo(company.zone), frozenset(alerts.week_days), alerts.begins, alerts.ends, company.country
-    )
+    alerts, hours = installation.settings.alerts, _working_time(installation)
     now = hub.ports.clock.now()
     found = []
     for name, link in hub.links.items():
@@ -128,11 +141,20 @@ def _overdue(installation: Installation, hub: Hub) -> list[HandoverRow]:
     return found
 
 
-def _batch(batch: HandoverRow, currency: str) -> Todo:
+def _fetched(hub: Hub, overdue: list[HandoverRow]) -> dict[UUID, str]:
+    """Which of the batches lie at a machine, and at which."""
+    with hub.database.transaction() as session:
+        agents = Agents(session)
+        found = [batch for target in sorted({row.target for row in overdue}) for batch in agents.of_target(target)]
+    return {batch.batch: batch.agent for batch in found if batch.agent is not None}
+
+
+def _batch(batch: HandoverRow, currency: str, machine: str | None) -> Todo:
     files = ", ".join(batch.files) or str(batch.id)
+    at = f" (fetched by {machine})" if machine else ""
     return Todo(
         "batch",
-        f"{files} still waits for {batch.target}: {batch.documents} {batch.entity} records, "
+        f"{files} still waits for {batch.target}{at}: {batch.documents} {batch.entity} records, "
         f"{batch.amount:.2f} {currency}",
         f"import it in {batch.target}, or: comptoir batch withdraw {str(batch.id)[-8:]} --because WHY",
         batch.target,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from comptoir.cli.agents import agent_app
 from comptoir.cli.batches import batch_app, books_app
 from comptoir.cli.check_connector import check_connector
 from comptoir.cli.connections import connection_app
@@ -49,6 +50,7 @@ app.add_typer(connection_app, name="connection", rich_help_panel=_TROUBLE)
 app.command("webhooks", rich_help_panel=_TROUBLE)(webhooks)
 app.add_typer(bundle_app, name="support-bundle", rich_help_panel=_TROUBLE)
 app.add_typer(batch_app, name="batch", rich_help_panel=_BOOKS)
+app.add_typer(agent_app, name="agent", rich_help_panel=_BOOKS)
 app.add_typer(books_app, name="books", rich_help_panel=_BOOKS)
 app.command("proof", rich_help_panel=_BOOKS)(proof)
 app.command("gateway", rich_help_panel=_SETUP)(gateway)

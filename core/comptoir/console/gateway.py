@@ -1,4 +1,4 @@
-"""The webhook gateway: `POST /hooks/{connection}` and `GET /health`, and nothing else.
+"""The webhook gateway: `POST /hooks/{connection}` and `GET /health`; what is below `/agent/` is `console.agents`.
 
 It faces the internet, so it is a small ASGI application of its own that has neither the engine nor the connectors'
 network: of an installation it knows the configuration, the webhook secrets and the inbox. A webhook is verified, its
@@ -233,15 +233,24 @@ class _Gone(Exception):
 class Gateway:
     """The ASGI application. Every answer closes its connection: a shop sends one webhook on each."""
 
-    def __init__(self, receiver: Receiver, limits: GatewaySettings) -> None:
+    def __init__(
+        self,
+        receiver: Receiver,
+        limits: GatewaySettings,
+        agents: Callable[[Message, Receive, Send], Awaitable[None]] | None = None,
+    ) -> None:
         self._receiver = receiver
         self._limits = limits
+        self._agents = agents
         self._in_hand = 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One request."""
         if scope["type"] != "http":
             raise ValueError(f"the gateway speaks http, not {scope['type']}")
+        if self._agents is not None and scope["path"].startswith("/agent/"):
+            await self._agents(scope, receive, send)
+            return
         try:
             answer, more = await self._answer(scope, receive)
         except _Gone:

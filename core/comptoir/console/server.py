@@ -13,6 +13,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from comptoir.app.agent_desk import AgentDesk, places_of
 from comptoir.app.bootstrap import (
     Installation,
     check_installation,
@@ -22,6 +23,7 @@ from comptoir.app.bootstrap import (
     system_ports,
 )
 from comptoir.app.webhooks import booked_channels
+from comptoir.console.agents import AgentDoor
 from comptoir.console.gateway import Door, Gateway, Receiver
 from comptoir.engine.ports import HttpRequest, HttpResponse, Ports
 from comptoir.engine.webhooks import hinted_entities
@@ -44,20 +46,12 @@ class _NoNetwork:
     """The transport of the gateway's connectors: verifying a webhook asks nobody."""
 
     def send(self, request: HttpRequest, *, timeout: float, max_bytes: int) -> HttpResponse:
-        raise ContractViolation(f"{request!r}: verifying a webhook must not use the network")
+        raise ContractViolation(f"{request!r}: the gateway asks nobody: neither to verify a webhook nor for an agent")
 
 
 def doors_of(installation: Installation, ports: Ports) -> dict[str, Door]:
     """The connections whose webhooks are taken. One that cannot be made ready is left out and said in the log."""
-    settings = installation.settings
-    quiet = Ports(
-        clock=ports.clock,
-        ids=ports.ids,
-        random=ports.random,
-        tasks=ports.tasks,
-        transport=_NoNetwork(),
-        secrets=ports.secrets,
-    )
+    settings, quiet = installation.settings, _quiet(ports)
     doors: dict[str, Door] = {}
     for name in settings.connections:
         if not installation.classes[name].manifest.webhooks:
@@ -74,6 +68,18 @@ def doors_of(installation: Installation, ports: Ports) -> dict[str, Door]:
         if isinstance(connector, ReceivesWebhooks):
             doors[name] = Door(connector, frozenset(entities))
     return doors
+
+
+def _quiet(ports: Ports) -> Ports:
+    """Ports without the network: nothing that the gateway does asks anybody."""
+    return Ports(
+        clock=ports.clock,
+        ids=ports.ids,
+        random=ports.random,
+        tasks=ports.tasks,
+        transport=_NoNetwork(),
+        secrets=ports.secrets,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +102,14 @@ def open_gateway(
         # A database that does not answer must not hold a sender for minutes.
         patient = f"{url}{'&' if '?' in url else '?'}connect_timeout={_CONNECT_SECONDS}"
         receiver = Receiver(doors, lambda: Database(patient), patient, real.clock, timedelta(hours=limits.replay_hours))
+        places = places_of(installation, _quiet(real))
+        desk = AgentDesk(places, lambda: Database(patient), real, installation.settings.agents.max_upload_bytes)
         try:
-            yield Ready(Gateway(receiver, limits), tuple(doors))
+            door = AgentDoor(desk, slow_seconds=limits.slow_seconds)
+            yield Ready(Gateway(receiver, limits, door), tuple(doors))
         finally:
             receiver.close()
+            desk.close()
 
 
 def uvicorn_config(app: Any, *, host: str, port: int, slow_seconds: float) -> uvicorn.Config:

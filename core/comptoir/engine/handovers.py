@@ -10,6 +10,7 @@ from comptoir.engine.hub import Hub, Link
 from comptoir.errors import ConfigError
 from comptoir.model.refs import EntityName
 from comptoir.sdk.protocols import BatchFiles, HandsOver
+from comptoir.store.agents import Agents
 from comptoir.store.database import Session
 from comptoir.store.handovers import HandoverRow, Handovers
 from comptoir.store.journal import Dirty, Journal
@@ -17,6 +18,9 @@ from comptoir.store.outbox import Outbox, new_delivery
 from comptoir.store.records import Bindings
 
 __all__ = ["look_after_batches", "note_batch", "withdraw_batches"]
+
+#: States of a batch at a machine in which its file may still be imported there.
+_HELD = ("claimed", "importing", "unclear", "refused")
 
 
 def note_batch(
@@ -81,6 +85,7 @@ def withdraw_batches(
     with hub.database.transaction() as session:
         keys = {row.id: found[row.id].keys for row in rows if row.entity == EntityName.JOURNAL_ENTRY.value}
         _check_entries(hub, session, rows, keys)
+    _keep_back(hub, rows, import_deleted=import_deleted)
     counts: dict[UUID, int] = {}
     for row in rows:
         # First at the target: killed here, the batch is asked for again and nothing was let go of.
@@ -90,6 +95,31 @@ def withdraw_batches(
             counts[row.id] = _let_go(hub, session, row, taken_back, now)
             Handovers(session).withdraw(row.id, by, because, now)
     return counts
+
+
+def _keep_back(hub: Hub, rows: Sequence[HandoverRow], *, import_deleted: bool) -> None:
+    """No machine may fetch these batches from now on; ConfigError when one has, and it is asked to give it back."""
+    now = hub.ports.clock.now()
+    with hub.database.transaction() as session:
+        agents = Agents(session)
+        held = [b for row in rows if (b := agents.batch(row.id, lock=True)) is not None and b.state in _HELD]
+        # What stopped half-way is let go of when somebody has looked: the machine drops its copy.
+        held = [b for b in held if not (import_deleted and b.state in ("unclear", "refused"))]
+        for batch in held:
+            agents.recall(batch.batch, now)
+        if not held:
+            for row in rows:
+                agents.keep_back(row.id, now)
+    if held:
+        first = held[0]
+        stopped = first.state in ("unclear", "refused", "importing")
+        raise ConfigError(
+            f"{first.agent} has fetched the batch {str(first.batch)[-8:]} for {first.target} ({first.state})",
+            hint="Look whether it was imported there; delete the import, then say so with --import-deleted."
+            if stopped
+            else f"It was asked to give it back: try again in a minute (comptoir agent show {first.agent}).",
+            code="fetched",
+        )
 
 
 def _check_entries(hub: Hub, session: Session, rows: Sequence[HandoverRow], keys: Mapping[UUID, Sequence[str]]) -> None:
