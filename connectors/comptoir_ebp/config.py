@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from comptoir.sdk.journal.config import FolderTables
+from comptoir.sdk.lists.config import checked_captions
 
 __all__ = ["DefaultCustomer", "EbpConfig"]
 
@@ -87,7 +88,8 @@ class EbpConfig(FolderTables):
     credit_note_entity: Word = "SaleCreditNotes"
     customer_entity: Word = "Customers"
 
-    # Exports (gescom-interfaces §2.2): what EBP says of items, stock and customers
+    # Lists (gescom-interfaces §2.2): what EBP says of items, stock and customers
+    read_by: Literal["files", "sql"] = Field(default="files", description="Exports, or the database (reading-sql.md)")
     export_folder: Path = Field(default=Path("export"), description="Where EBP's exports are; relative: below `folder`")
     captions: dict[Literal["item", "stock", "customer"], dict[str, str]] = Field(
         default_factory=dict, description="Field -> the caption of its column in this folder's export format"
@@ -140,13 +142,7 @@ class EbpConfig(FolderTables):
     def _known_fields(cls, value: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
         from comptoir_ebp.captions import LAYOUTS
 
-        for name, renamed in value.items():
-            for field, caption in renamed.items():
-                if field not in LAYOUTS[name].fields:
-                    known = ", ".join(LAYOUTS[name].fields)
-                    raise ValueError(f"captions.{name}: there is no field {field!r}; known: {known}")
-                if not caption.strip():
-                    raise ValueError(f"captions.{name}.{field} is empty")
+        checked_captions(value, LAYOUTS)
         return value
 
     @field_validator("payment_modes")

@@ -33,6 +33,7 @@ from comptoir.sdk.journal.disk import Disk
 from comptoir.sdk.journal.entry import BookEntry, Terms, decimal_of
 from comptoir.sdk.journal.handover import Handover, Ledger, Output, Record, digest
 from comptoir.sdk.journal.reports import Report, ReportFolder
+from comptoir.sdk.lists import TAKEN, Lists, TakenDocuments
 from comptoir_ebp import credit_notes, customers, documents, reports
 from comptoir_ebp.config import EbpConfig
 from comptoir_ebp.entries import EcrituresFormat
@@ -71,7 +72,7 @@ class EbpConnector:
             program="EBP",
             disk=disk,
         )
-        self._exports = Exports(self._folder, config, ctx)
+        self._lists = Lists(Exports(self._folder, config, ctx), ctx, config.read_by, "comptoir_ebp", "Item")
         self._entries = EcrituresFormat(config, ctx.company)
         self._reports = ReportFolder(
             self._ledger,
@@ -79,8 +80,11 @@ class EbpConnector:
             charset=config.charset,
             max_bytes=config.ack_max_bytes,
             program="EBP",
-            others=(reports.DOCUMENT_LIST,),
+            others=(reports.DOCUMENT_LIST, reports.TAKEN_DOCUMENTS),
         )
+        self._taken: TakenDocuments | None = None
+        if config.read_by == "sql":
+            self._taken = TakenDocuments(ctx, self._ledger, "comptoir_ebp", reports.TAKEN_DOCUMENTS)
 
     # -- check ---------------------------------------------------------------------------------------------
 
@@ -103,18 +107,15 @@ class EbpConnector:
         items.append(CheckItem("default_customer", True, detail))
         profile = self._entries.profile
         items.append(CheckItem("entries", True, f"{profile.product}: {profile.state}; unaccented capitals"))
-        return CheckReport([*items, *self._exports.check()])
+        return CheckReport([*items, *self._lists.check()])
 
     # -- pull ----------------------------------------------------------------------------------------------
 
     def pull(self, request: PullRequest) -> Iterator[Page]:
-        """Items, stock levels or customers of EBP's newest export, when it is newer than `request.since`.
-
-        A full snapshot; every record is dated by its file. See `comptoir_ebp.exports`.
+        """Items, stock levels or customers: of EBP's newest export, when it is newer than `request.since` (a full
+        snapshot; every record is dated by its file), or what changed in its database. See `comptoir_ebp.exports`.
         """
-        if request.entity not in self.manifest.entities or not self.manifest.entities[request.entity].pull:
-            raise ContractViolation(f"{self._ctx.connection}: EBP gives no {request.entity.value}")
-        return self._exports.pages(request)
+        return self._lists.pages(request)
 
     # -- batches -------------------------------------------------------------------------------------------
 
@@ -298,9 +299,12 @@ class EbpConnector:
     # -- acknowledgements ----------------------------------------------------------------------------------
 
     def acknowledgements(self) -> Iterator[tuple[str, Sequence[Acknowledgement]]]:
-        """Reports dropped into `ack/`, oldest first; unusable ones are moved to `ack/rejected/` with the reason."""
+        """Reports dropped into `ack/`, oldest first; unusable ones are moved to `ack/rejected/` with the reason.
+        Then what the database says, where it is read."""
         for report in self._reports.waiting():
             yield report.name, [ack for _, ack in self._words(report)]
+        if self._taken is not None and (words := self._taken.words(self._words)):
+            yield TAKEN, words
 
     def acknowledged(self, report: str) -> None:
         """Files the report away under `ack/done/`; refused records may be handed over again, corrected.
@@ -308,6 +312,9 @@ class EbpConnector:
         A report that is gone or has changed since it was read stays as it is: its words are read again.
         """
         with self._ledger.locked():
+            if self._taken is not None and report == TAKEN:
+                self._taken.keep()
+                return
             read = self._reports.again(report)
             if read is None:
                 return

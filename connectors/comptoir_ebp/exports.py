@@ -15,9 +15,10 @@ from zoneinfo import ZoneInfo
 
 from comptoir.sdk import ConnectorContext, EntityName
 from comptoir.sdk.lists import Columns, Layout, ListFolder, Reader, Row
+from comptoir.sdk.lists.cells import local_time, stock_key
 from comptoir_ebp.captions import CUSTOMERS, ITEMS, STOCK, STOCK_OF_ITEMS
 from comptoir_ebp.config import EbpConfig
-from comptoir_ebp.readings import local_time, location, stock_key, tracked
+from comptoir_ebp.readings import location, tracked
 
 __all__ = ["Exports"]
 

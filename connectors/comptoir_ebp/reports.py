@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from comptoir.sdk.journal.reports import Layout, UnreadableReport, checked_row
 
-__all__ = ["DOCUMENT_LIST", "ListedDocument", "imported_number"]
+__all__ = ["DOCUMENT_LIST", "TAKEN_DOCUMENTS", "ListedDocument", "imported_number"]
 
 NUMBER, REFERENCE = "Document - Numéro du document", "Document - Référence"
 _IMPORTED = re.compile(r"Document\s+import[ée]\s+n\s*[°º]?\s*([^\s°º].*)$", re.IGNORECASE)
@@ -35,15 +35,19 @@ def imported_number(reference: str) -> str | None:
     return match.group(1).strip() if match else None
 
 
-def _listed(reader: Iterator[list[str]], header: list[str]) -> Iterator[ListedDocument]:
-    number, reference = header.index(NUMBER), header.index(REFERENCE)
-    for line, raw in enumerate(reader, 2):
-        row = checked_row(raw, len(header), line)
-        document = imported_number(row[reference]) if row else None
-        if row and document:
-            if not row[number]:
-                raise UnreadableReport(f"line {line} has no document number")
-            yield ListedDocument(document, row[number])
+def _listed(number_in: str, reference_in: str) -> Layout:
+    def rows(reader: Iterator[list[str]], header: list[str]) -> Iterator[ListedDocument]:
+        number, reference = header.index(number_in), header.index(reference_in)
+        for line, raw in enumerate(reader, 2):
+            row = checked_row(raw, len(header), line)
+            document = imported_number(row[reference]) if row else None
+            if row and document:
+                if not row[number]:
+                    raise UnreadableReport(f"line {line} has no document number")
+                yield ListedDocument(document, row[number])
+
+    return Layout((number_in, reference_in), rows)
 
 
-DOCUMENT_LIST = Layout((NUMBER, REFERENCE), _listed)
+DOCUMENT_LIST = _listed(NUMBER, REFERENCE)
+TAKEN_DOCUMENTS = _listed("DocumentNumber", "Reference")

@@ -11,13 +11,14 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from comptoir.sdk.documents.config import SalesSettings, Word, checked_templates
 from comptoir.sdk.journal.config import JournalConfig
+from comptoir.sdk.lists.config import ListSettings, checked_captions
 
 __all__ = ["SageConfig"]
 
 TaxCode = Annotated[str, StringConstraints(pattern=r"^[0-9A-Z]{1,5}$")]
 
 
-class SageConfig(JournalConfig, SalesSettings):
+class SageConfig(JournalConfig, SalesSettings, ListSettings):
     """`header_from`: any file that the customer's Sage 100 Comptabilité exported in Sage's format. Its first lines say
     which version reads our files; needed by the profile `mecg` and by none else. `gescom_from`: the same for orders, a
     file that Sage 100 Gestion commerciale exported; needed by the order profile `chen`. `customer_from`: such a file
@@ -26,7 +27,10 @@ class SageConfig(JournalConfig, SalesSettings):
     `piece_numbers`: `auto` leaves the number of a document empty, `digits` sends `piece_prefix` and the shop's number
     with eight digits. `tax_codes`: rate, or SCHEME/RATE (`oss/19`), -> the folder's tax code; when there are any, a
     rate without one is refused. `accounting_categories`: VAT scheme -> category (1 to 50), which decides on accounts;
-    an order under a scheme without one is refused.
+    an order under a scheme without one is refused; the one of `domestic` also says which VAT an item has.
+
+    `depots`: the names of the depots whose stock is read; none: all of them. `service_families`: items of these
+    families are services.
     """
 
     profile: str = Field(default="mecg", min_length=1)
@@ -51,6 +55,9 @@ class SageConfig(JournalConfig, SalesSettings):
     tax_codes: dict[str, TaxCode] = Field(default_factory=dict)
     accounting_categories: dict[Word, int] = Field(default_factory=lambda: {"domestic": 1})
 
+    depots: tuple[Annotated[str, StringConstraints(min_length=1, max_length=35)], ...] = ()
+    service_families: tuple[str, ...] = ()
+
     def check_sources(self, sources: Sequence[str]) -> None:
         """As for all back offices; and numbers of digits cannot tell two shops apart."""
         super().check_sources(sources)
@@ -62,6 +69,14 @@ class SageConfig(JournalConfig, SalesSettings):
         if self.piece_prefix == self.credit_piece_prefix:
             raise ValueError("piece_prefix and credit_piece_prefix are the same: an order and a refund may be, too")
         return self
+
+    @field_validator("captions")
+    @classmethod
+    def _known_fields(cls, value: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+        from comptoir_sage.goods import LAYOUTS
+
+        checked_captions(value, LAYOUTS)
+        return value
 
     @field_validator("headings")
     @classmethod

@@ -1,11 +1,22 @@
-"""The Sage 100 connector: journal entries as #MECG, PNM or a text layout of the user's own, orders as #CHEN or rows."""
+"""The Sage 100 connector: journal entries as #MECG, PNM or a text layout of the user's own, orders as #CHEN or rows;
+items, stock and customers by SQL or from exports.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from comptoir.sdk import ConnectorConfig, ConnectorContext, Manifest, load_manifest
+from comptoir.sdk import (
+    Acknowledgement,
+    CheckReport,
+    ConnectorConfig,
+    ConnectorContext,
+    Manifest,
+    Page,
+    PullRequest,
+    load_manifest,
+)
 from comptoir.sdk.documents.connector import DocumentConnector, document_list
 from comptoir.sdk.documents.order import OrderFormat
 from comptoir.sdk.documents.profile import DocumentProfile
@@ -14,9 +25,11 @@ from comptoir.sdk.journal.disk import Disk
 from comptoir.sdk.journal.formats import BookFormat
 from comptoir.sdk.journal.profile import WriterProfile
 from comptoir.sdk.journal.reports import Layout
+from comptoir.sdk.lists import TAKEN, Lists, TakenDocuments
 from comptoir_sage.cards import card_template
 from comptoir_sage.chen import ChenFormat, gescom_header
 from comptoir_sage.config import SageConfig
+from comptoir_sage.goods import SageLists
 from comptoir_sage.mecg import MecgFormat, header_of
 from comptoir_sage.pnm import PnmFormat
 from comptoir_sage.rows import RowsFormat
@@ -54,6 +67,32 @@ class SageConnector(DocumentConnector):
         self._gescom_from = config.gescom_from
         self._customer_from = config.customer_from
         self._orders_in_rows = bool(config.order_profile)
+        self._lists = Lists(SageLists(self._folder, config, ctx), ctx, config.read_by, self.package, "F_ARTICLE")
+        self._taken: TakenDocuments | None = None
+        if config.read_by == "sql":
+            self._taken = TakenDocuments(ctx, self._ledger, self.package, self.lists[0])
+
+    def check(self) -> CheckReport:
+        """As all back offices; and what is there to be read."""
+        return CheckReport([*super().check().items, *self._lists.check()])
+
+    def pull(self, request: PullRequest) -> Iterator[Page]:
+        """Items, stock or customers: what changed in the database, or the newest list in the export folder."""
+        return self._lists.pages(request)
+
+    def acknowledgements(self) -> Iterator[tuple[str, Sequence[Acknowledgement]]]:
+        """As all back offices; and orders that stand in the database under our number (`DO_NoWeb`)."""
+        yield from super().acknowledgements()
+        if self._taken is not None and (words := self._taken.words(self._words)):
+            yield TAKEN, words
+
+    def acknowledged(self, report: str) -> None:
+        """As all back offices; what the database said is remembered, and not told again."""
+        if report != TAKEN:
+            super().acknowledged(report)
+        elif self._taken is not None:
+            with self._ledger.locked():
+                self._taken.keep()
 
     def header(self, profile: WriterProfile) -> tuple[str, ...]:
         """The `#FLG`, `#VER` and `#DEV` lines of the customer's own export; only Sage's own format begins with them."""

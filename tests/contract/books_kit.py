@@ -22,6 +22,7 @@ from comptoir_fec.sandbox import FecBooks
 from comptoir_sage.connector import SageConnector
 from comptoir_sage.sandbox import SageBooks, SageGescom
 
+from tests.contract.lists_kit import SageExportsKit, SageResultsKit
 from tests.support.accounting import SAGE_EXPORT
 from tests.support.orders import CARD_EXPORT, GESCOM_EXPORT
 
@@ -191,14 +192,14 @@ class BackOfficeKit(BooksKit):
             self.orders.step()
 
 
-class SageKit(BackOfficeKit):
+class SageKit(SageResultsKit, BackOfficeKit):
     connector: ClassVar[type[Connector]] = SageConnector
     program = functools.partial(SageBooks, whole_file=False)
     sales = SageGescom
     exempt = _CAPITALS
 
 
-class SageRowsKit(SageKit):
+class SageRowsKit(SageExportsKit, SageKit):
     """The same with orders in rows for a user-defined format."""
 
     order_profile = "rows"

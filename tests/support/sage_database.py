@@ -17,7 +17,7 @@ import psycopg
 from comptoir.sdk import Credentials
 from comptoir.sdk.sql import Driver, Link, Server
 
-__all__ = ["DRIVER", "SageDatabase", "credentials"]
+__all__ = ["DRIVER", "SageDatabase", "credentials", "fill"]
 
 _TABLES = Path(__file__).resolve().parents[1] / "data" / "sage" / "tables.sql"
 
@@ -129,14 +129,14 @@ class SageDatabase:
             "AR_SuiviStock": 2, "AR_Sommeil": 0, "AR_Publie": 1, "AR_Gamme1": 0, "AR_Gamme2": 0, "AR_Pays": "",
             "cbModification": self.at,
         } | columns  # fmt: skip
-        self._insert("F_ARTICLE", values)
+        self.insert("F_ARTICLE", values)
 
     def stock(
         self, ref: str, depot: int = 1, real: Any = 0, reserved: Any = 0, prepared: Any = 0, ordered: Any = 0
     ) -> None:
         """What is counted of an item at a depot now."""
         self.run("delete from F_ARTSTOCK where AR_Ref = %s and DE_No = %s", ref, depot)
-        self._insert(
+        self.insert(
             "F_ARTSTOCK",
             {
                 "AR_Ref": ref, "DE_No": depot, "AS_QteSto": real, "AS_QteRes": reserved, "AS_QtePrepa": prepared,
@@ -148,30 +148,68 @@ class SageDatabase:
         """A variant of an item with gammes."""
         for number, label in (first, *([second] if second else [])):
             if not self.run("select 1 from F_ARTGAMME where AR_Ref = %s and AG_No = %s", ref, number):
-                self._insert("F_ARTGAMME", {"AR_Ref": ref, "AG_No": number, "EG_Enumere": label})
+                self.insert("F_ARTGAMME", {"AR_Ref": ref, "AG_No": number, "EG_Enumere": label})
         values = {
             "AR_Ref": ref, "AG_No1": first[0], "AG_No2": second[0] if second else 0, "AE_Ref": "", "AE_CodeBarre": "",
             "AE_Sommeil": 0, "cbModification": self.at,
         } | columns  # fmt: skip
-        self._insert("F_ARTENUMREF", values)
+        self.insert("F_ARTENUMREF", values)
 
     def customer(self, number: str, name: str, **columns: Any) -> None:
         """A card of a customer."""
         values: dict[str, Any] = {
-            "CT_Num": number, "CT_Intitule": name, "CT_Type": 0, "CT_Contact": "", "CT_Adresse": "",
+            "CT_Num": number, "CT_Intitule": name, "CT_Type": 0, "CT_Qualite": "", "CT_Contact": "", "CT_Adresse": "",
             "CT_Complement": "", "CT_CodePostal": "", "CT_Ville": "", "CT_CodeRegion": "", "CT_Pays": "",
             "CT_Telephone": "", "CT_EMail": "",
             "CT_Siret": "", "CT_Identifiant": "", "CT_Ape": "", "N_CatTarif": 1, "N_CatCompta": 1, "CT_Sommeil": 0,
             "CT_Prospect": 0, "cbModification": self.at,
         } | columns  # fmt: skip
-        self._insert("F_COMPTET", values)
+        self.insert("F_COMPTET", values)
 
     def document(self, piece: str, web: str, kind: int = 1, **columns: Any) -> None:
         """A sales document as Sage writes it when it imports an order."""
         values = {"DO_Domaine": 0, "DO_Type": kind, "DO_Piece": piece, "DO_NoWeb": web, "DO_Date": self.at,
                   "DO_DateLivr": "1753-01-01", "cbModification": self.at} | columns  # fmt: skip
-        self._insert("F_DOCENTETE", values)
+        self.insert("F_DOCENTETE", values)
 
-    def _insert(self, table: str, values: dict[str, Any]) -> None:
+    def insert(self, table: str, values: dict[str, Any]) -> None:
+        """A row."""
         marks = ", ".join(["%s"] * len(values))
         self.run(f"insert into {table} ({', '.join(values)}) values ({marks})", *values.values())
+
+
+def fill(sage: SageDatabase) -> None:
+    """A small folder with everything that the lists have to tell apart."""
+    sage.item("MUG-001", "Mug émaillé « cœur » ; 35 cl", "12.5", AR_CodeBarre="3760123456784", AR_PoidsNet=350)
+    for category, price, gross, customer in ((1, "11.90", 0, ""), (2, "14.90", 1, ""), (0, "9.00", 0, "CDUPONT")):
+        sage.insert(
+            "F_ARTCLIENT",
+            {"AR_Ref": "MUG-001", "AC_Categorie": category, "AC_PrixVen": price, "AC_PrixTTC": gross, "AC_Devise": 0,
+             "CT_Num": customer, "cbModification": "2026-11-21 18:30:00"},
+        )  # fmt: skip
+    sage.stock("MUG-001", 1, "7.25", 2, 1, 30)
+    sage.stock("MUG-001", 2, 3)
+    sage.item("THE-VRAC", "Thé vert en vrac", "48", AR_PrixTTC=1, AR_UniteVen=2, FA_CodeFamille="EPICERIE",
+              AR_UnitePoids=2, AR_PoidsNet=1, AR_Pays="Chine")  # fmt: skip
+    sage.insert("F_ARTCOMPTA", {"AR_Ref": "THE-VRAC", "ACP_Type": 0, "ACP_Champ": 1, "ACP_ComptaCPT_Taxe1": "C55"})
+    sage.stock("THE-VRAC", 1, "-0.5", "0.125")
+    sage.item("TSHIRT", "T-shirt bio", "19.9", AR_Gamme1=1, AR_Gamme2=2)
+    sage.variant("TSHIRT", (11, "Écru"), (21, "M"), AE_Ref="TSHIRT-EC-M", AE_CodeBarre="3760123456791")
+    sage.variant("TSHIRT", (11, "Écru"), (22, "L/XL"), AE_Sommeil=1, cbModification="2026-11-21 09:00:00")
+    sage.insert("F_GAMSTOCK", {"AR_Ref": "TSHIRT", "AG_No1": 11, "AG_No2": 21, "DE_No": 1, "GS_QteSto": 4,
+                               "GS_QteRes": 1, "GS_QtePrepa": 0, "GS_QteCom": 0})  # fmt: skip
+    # The sum that Sage keeps of all variants: no stock of anything that can be sold.
+    sage.stock("TSHIRT", 1, 4, 1)
+    sage.item("PORT", "Frais de port", "0", AR_SuiviStock=0)
+    sage.item("VIEUX", "Modèle retiré", "5", AR_Sommeil=1, FA_CodeFamille="ANCIEN", AR_CodeBarre="12345",
+              cbModification="1753-01-01")  # fmt: skip
+    sage.customer("CDUPONT", "Dupont & Fils", CT_Qualite="Société", CT_Contact="Anaïs Dupont",
+                  CT_Adresse="12 rue de l'Église", CT_Complement="Bât. B", CT_CodePostal="25000", CT_Ville="Besançon",
+                  CT_Pays="FRANCE", CT_Ape="4719B", CT_Telephone="03 81 00 00 00",
+                  CT_EMail="contact@dupont.example",
+                  CT_Siret="30326504500018", CT_Identifiant="FR83 303 265 045", N_CatTarif=2)  # fmt: skip
+    sage.customer("CLEFEVRE", "Lefèvre Zoé", CT_Qualite="Madame", CT_Ville="Liège", CT_Pays="Belgique",
+                  CT_EMail="deux adresses; ici", CT_Sommeil=1)  # fmt: skip
+    sage.customer("CATLANTIS", "Comptoir d'ailleurs", CT_Ville="Atlantis", CT_Pays="Outre-mer", N_CatTarif=0)
+    sage.customer("PROSPECT", "Pas encore client", CT_Prospect=1)
+    sage.customer("FMOULIN", "Moulin, fournisseur", CT_Type=1)

@@ -3,6 +3,7 @@ SELECT
     'customers 1' AS "Comptoir",
     c.CT_Num AS "CT_Num",
     c.CT_Intitule AS "CT_Intitule",
+    c.CT_Qualite AS "CT_Qualite",
     c.CT_Contact AS "CT_Contact",
     c.CT_Adresse AS "CT_Adresse",
     c.CT_Complement AS "CT_Complement",

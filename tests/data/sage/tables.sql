@@ -34,7 +34,7 @@ create table F_FAMCOMPTA (
 create table F_TAXE (TA_Code varchar(5), TA_Intitule varchar(35), TA_TTaux smallint, TA_Taux numeric(24,6), TA_Type smallint);
 create table P_UNITE (cbIndice smallint, U_Intitule varchar(21));
 create table F_COMPTET (
-    CT_Num varchar(17), CT_Intitule varchar(69), CT_Type smallint, CT_Contact varchar(35), CT_Adresse varchar(35),
+    CT_Num varchar(17), CT_Intitule varchar(69), CT_Type smallint, CT_Qualite varchar(17), CT_Contact varchar(35), CT_Adresse varchar(35),
     CT_Complement varchar(35), CT_CodePostal varchar(9), CT_Ville varchar(35), CT_CodeRegion varchar(25),
     CT_Pays varchar(35), CT_Telephone varchar(21), CT_EMail varchar(69), CT_Siret varchar(15), CT_Identifiant varchar(25),
     CT_Ape varchar(7), N_CatTarif smallint, N_CatCompta smallint, CT_Sommeil smallint, CT_Prospect smallint,

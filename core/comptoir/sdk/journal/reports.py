@@ -40,6 +40,8 @@ __all__ = [
 
 IMPORT_COLUMNS = ("Import - Fichier", "Import - Document", "Import - Résultat", "Import - Motif")
 _LONGEST_ROW = 20_000
+_UTF8_MARK = b"\xef\xbb\xbf"
+_QUERY = (b"Comptoir;", b'"Comptoir";')
 #: Rows after the header, and the header.
 _Rows = Callable[[Iterator[list[str]], list[str]], Iterator[Any]]
 
@@ -99,6 +101,8 @@ def read_report(path: Path, *, charset: str, max_bytes: int, others: Sequence[La
     if size > max_bytes:
         raise UnreadableReport(f"it has {size} bytes, more than the {max_bytes} that ack_max_bytes allows")
     data = path.read_bytes()
+    if data.removeprefix(_UTF8_MARK).startswith(_QUERY):  # a result of a packaged query: docs/reading-sql.md
+        data, charset = data.removeprefix(_UTF8_MARK), "utf-8"
     if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")) or b"\x00" in data:
         raise UnreadableReport(f"it is Unicode text; export it as {charset} (ANSI)")
     try:

@@ -15,7 +15,7 @@ __all__ = ["IDENTITY", "QUERY", "Columns", "Layout", "columns_of"]
 
 #: The field that a setting of the connection fills: a column that stays when a code changes.
 IDENTITY = "Identity"
-#: The first column of a result of a packaged query; its cells name the query and the version of its layout.
+#: The column by which a result of a packaged query is known; its cells name the query and the version of its layout.
 QUERY = "Comptoir"
 _FIRST_WORD = re.compile(r"^(article|stock|client|depot) ?- ?")
 
@@ -80,7 +80,7 @@ def columns_of(
     `renamed` gives a field the caption that this user's format has, instead of those of the table. A result of a
     packaged query has the names of the fields whatever `renamed` says.
     """
-    if layout.query and header[:1] == [QUERY]:
+    if layout.query and QUERY in header:
         found = _by_name(layout, header, identity)
     else:
         found = _by_caption(layout, header, renamed, identity)
@@ -96,12 +96,12 @@ def columns_of(
 
 def _by_name(layout: Layout, header: Sequence[str], identity: str | None) -> Columns:
     fields: dict[str, int] = {}
-    for position, name in enumerate(header[1:], 1):
+    for position, name in enumerate(header):
         if name in fields:
             raise ValueError(f"the column {name!r} stands twice")
         if name in layout.fields:
             fields[name] = position
-    unknown = {name: position for position, name in enumerate(header) if position and name not in fields}
+    unknown = {name: position for position, name in enumerate(header) if name not in fields and name not in (QUERY, "")}
     if identity is not None and identity in unknown:
         fields[IDENTITY] = unknown.pop(identity)
     return Columns(tuple(fields.items()), tuple(unknown.items()) if layout.keeps_unknown else (), of_query=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
 
+from comptoir.sdk.lists.columns import Layout
 from comptoir.sdk.protocols import ConnectorConfig
 
-__all__ = ["ListSettings"]
+__all__ = ["ListSettings", "checked_captions"]
 
 _TAKEN = ("import", "compta", "gescom", "ack", ".comptoir")
 
@@ -37,3 +39,14 @@ class ListSettings(ConnectorConfig):
         if value.parts[:1] in ((), *((name,) for name in _TAKEN)):
             raise ValueError(f"{str(value)!r} is used for something else; exports need a folder of their own")
         return value
+
+
+def checked_captions(captions: Mapping[str, Mapping[str, str]], layouts: Mapping[str, Layout]) -> None:
+    """ValueError when captions are given for a field that a layout does not have, or an empty one."""
+    for name, renamed in captions.items():
+        for field, caption in renamed.items():
+            if field not in layouts[name].fields:
+                known = ", ".join(layouts[name].fields)
+                raise ValueError(f"captions.{name}: there is no field {field!r}; known: {known}")
+            if not caption.strip():
+                raise ValueError(f"captions.{name}.{field} is empty")

@@ -188,13 +188,7 @@ class ListReader:
                 raise ValueError(f"it has {len(header)} columns, more than {_MAX_COLUMNS}")
             columns = columns_of(layout, header, self.renamed(layout), self.identity(entity))
             if columns.of_query:
-                _, first, _ = next(found, (2, [layout.mark], None))
-                if first[:1] != [layout.mark]:
-                    said = first[0][:40] if first else ""
-                    raise ValueError(
-                        f"its column {QUERY} says {said!r} and not {layout.mark!r}: it is the result of another query, "
-                        "or of another version of ours"
-                    )
+                self._is_ours(layout, header, next(found, None))
             return columns, charset, sign
         except ValueError as error:
             raise self._unusable(
@@ -203,6 +197,17 @@ class ListReader:
                 f"Export it with `;` and {self._charset}, and the captions that the connector's README lists; others "
                 f"are named by [connections.{self._ctx.connection}.captions.{layout.name}].",
             ) from None
+
+    def _is_ours(self, layout: Layout, header: Row, first: tuple[int, Row, str | None] | None) -> None:
+        """ValueError when a result of a query is that of another one, or of another version of ours."""
+        if first is None or first[2] is not None:
+            return
+        said = first[1][header.index(QUERY)]
+        if said != layout.mark:
+            raise ValueError(
+                f"its column {QUERY} says {said[:40]!r} and not {layout.mark!r}: it is the result of another query, or "
+                "of another version of ours"
+            )
 
     def _sign(self, handle: BinaryIO, charset: str) -> str:
         """What stands between cells: tabs where the first line has some and no semicolon."""
