@@ -29,9 +29,10 @@ from comptoir.sdk import (
 )
 from comptoir.sdk.documents.issue import SPACE, Rendered, refused, sort_ops, with_unique_names
 from comptoir.sdk.journal import formats
-from comptoir.sdk.journal.disk import Disk
+from comptoir.sdk.journal.disk import Disk, storage_errors
 from comptoir.sdk.journal.entry import BookEntry, Terms, decimal_of
 from comptoir.sdk.journal.handover import Handover, Ledger, Output, Record, digest
+from comptoir.sdk.journal.readback import altered
 from comptoir.sdk.journal.reports import Report, ReportFolder
 from comptoir.sdk.lists import TAKEN, Lists, TakenDocuments
 from comptoir_ebp import credit_notes, customers, documents, reports
@@ -127,6 +128,15 @@ class EbpConnector:
         """Takes a batch back; the natural keys of its records."""
         found = self._ledger.withdraw(batch)
         return [] if found is None else found.keys
+
+    def read_back(self, batch: PushBatch) -> Sequence[str]:
+        """What files of entries that still lie there say otherwise than what was handed over."""
+        receipt = self._ledger.receipt(batch.id)
+        if receipt is None or "withdrawn_at" in receipt or batch.entity is not EntityName.JOURNAL_ENTRY:
+            return []
+        entries: dict[str, BookEntry] = {op.natural_key: made.part for op, made in self._render(batch, batch.ops, {})}
+        with storage_errors(self._ctx.base_dir, self._ctx.connection, "EBP"):
+            return altered(receipt, self._folder, self._entries, entries)
 
     # -- push ----------------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from comptoir_vendure.amounts import (
 __all__ = ["SALES_FUNCTIONS"]
 
 _ZERO = Decimal(0)
+_PRICE_STEP = Decimal("1e-10")
 _HUNDRED = Decimal(100)
 _ONE = Decimal(1)
 _PAID_STATES = frozenset({"Settled"})
@@ -135,7 +136,7 @@ def order_lines(
                 "sku": words(variant.get("sku")) or None,
                 "name": words(variant.get("name")) or "?",
                 "quantity": Decimal(count),
-                "unit_price": amount(number(line.get("unitPrice")), precision),
+                "unit_price": _price(number(line.get("unitPrice")), count, list_net, precision),
                 "list_net": amount(list_net, precision),
                 "list_tax": amount(list_gross - list_net, precision),
                 "net": amount(net, precision),
@@ -144,6 +145,14 @@ def order_lines(
             }
         )
     return found
+
+
+def _price(given: Decimal, count: int, list_net: Decimal, precision: Any) -> Decimal:
+    """The net price of a piece. Of a price with tax the shop gives it rounded, and several pieces cost what they cost:
+    then it is their part, at ten decimals."""
+    if given * count == list_net:
+        return amount(given, precision)
+    return (amount(list_net, precision) / count).quantize(_PRICE_STEP)
 
 
 def _charged(order: Row) -> list[tuple[Row, Decimal, Decimal]]:

@@ -1,20 +1,40 @@
-"""The penny proof of stored orders: what the store knows of an order, added up step by step."""
+"""The penny proof of what is stored: one order step by step, or everything that was booked, streaming."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from comptoir.app.bootstrap import open_hub
-from comptoir.domain.proof import ProofSheet, explain, prove
-from comptoir.errors import ConfigError
+from comptoir.domain.clearing import REASONS
+from comptoir.domain.proof import Finding, ProofSheet, compare, explain
+from comptoir.engine.called_for import called_for
+from comptoir.engine.held_back import prove_stored
+from comptoir.engine.hub import BOOKED, Hub
+from comptoir.engine.render import render
+from comptoir.errors import ConfigError, MappingError
+from comptoir.model.accounting import JournalEntry
 from comptoir.model.refs import EntityName
-from comptoir.store.documents import Documents
+from comptoir.sdk.protocols import PushBatch, PushOp, ReadsBack
+from comptoir.store.clearings import Clearings, ProviderAccount
+from comptoir.store.database import Session
+from comptoir.store.documents import Documents, Stored
+from comptoir.store.handovers import HandoverRow, Handovers
 from comptoir.store.history import History
 from comptoir.store.journal import Journal
+from comptoir.store.outbox import Outbox
 
-__all__ = ["OrderProof", "prove_orders"]
+__all__ = ["BooksProof", "OrderProof", "Wrong", "prove_books", "prove_everything", "prove_orders"]
+
+#: Documents looked at together: what is held in memory at a time.
+_BATCH = 300
+#: How many wrong documents, entries or lines of files are told one by one; all are counted.
+_TOLD = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +77,97 @@ class OrderProof:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """A document with a cent that is not explained; `amount` is the sum of its differences without regard to sign."""
+
+    entity: EntityName
+    connection: str
+    number: str
+    amount: Decimal
+    currency: str
+    explanation: Sequence[str]
+
+
+@dataclass(slots=True)
+class BooksProof:
+    """Everything that was booked, added up.
+
+    `documents` and `unexplained` count by entity; `wrong` are the first of those that do not add up. `foreign`:
+    entries that belong to no document, `files`: what files that were handed over say otherwise now.
+    """
+
+    documents: Counter[str] = field(default_factory=Counter)
+    unexplained: Counter[str] = field(default_factory=Counter)
+    residual: dict[str, Decimal] = field(default_factory=dict)
+    wrong: list[Wrong] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    providers: list[ProviderAccount] = field(default_factory=list)
+
+    @property
+    def proved(self) -> bool:
+        """Not one cent is unexplained, anywhere."""
+        return not (
+            self.unexplained or self.foreign or self.files or any(account.unexplained for account in self.providers)
+        )
+
+    def violations(self) -> list[str]:
+        """What is not explained, a sentence each."""
+        return [
+            *(f"{w.entity.value} {w.number} of {w.connection}: {words}" for w in self.wrong for words in w.explanation),
+            *self.foreign,
+            *self.files,
+            *(
+                f"account {a.account} of {a.provider}: {a.unexplained} of {a.balance} has no reason"
+                for a in self.providers
+                if a.unexplained
+            ),
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`; amounts are texts."""
+        return {
+            "state": "proved" if self.proved else "unexplained",
+            "documents": dict(self.documents),
+            "unexplained": dict(self.unexplained),
+            "residual": {currency: str(amount) for currency, amount in self.residual.items()},
+            "accounts": [
+                {
+                    "provider": a.provider,
+                    "account": a.account,
+                    "balance": str(a.balance),
+                    "unexplained": str(a.unexplained),
+                    "reasons": [
+                        {
+                            "reason": r.reason,
+                            "meaning": REASONS[r.reason],
+                            "documents": r.documents,
+                            "amount": str(r.amount),
+                            "largest": list(r.largest),
+                        }
+                        for r in a.reasons
+                    ],
+                }
+                for a in self.providers
+            ],
+            "explanation": self.violations(),
+        }
+
+    def add(self, one: Stored, entity: EntityName, findings: Sequence[Finding], words: Sequence[str]) -> None:
+        """Counts a document with what is not explained of it."""
+        self.documents[entity.value] += 1
+        if not words:
+            return
+        self.unexplained[entity.value] += 1
+        currency = one.document.currency
+        amount = sum((abs(f.amount) for f in findings if not f.explained), Decimal(0))
+        self.residual[currency] = self.residual.get(currency, Decimal(0)) + amount
+        if len(self.wrong) < _TOLD:
+            number = str(one.document.number)
+            self.wrong.append(Wrong(entity, one.head.connection, number, amount, currency, tuple(words)))
+
+
 def prove_orders(config: Path, reference: str) -> list[OrderProof]:
     """The proofs of every order that `reference` names (order number, external id, SKU, e-mail address).
 
@@ -64,8 +175,7 @@ def prove_orders(config: Path, reference: str) -> list[OrderProof]:
     """
     with open_hub(config) as hub, hub.database.transaction() as session:
         subjects = [s for s in History(session).find(reference) if s.entity == EntityName.ORDER.value]
-        documents = Documents(session)
-        stored = documents.load(EntityName.ORDER, [s.record_id for s in subjects])
+        stored = Documents(session).load(EntityName.ORDER, [s.record_id for s in subjects])
         if not stored:
             raise ConfigError(
                 f"no order is known under {reference!r}",
@@ -74,16 +184,105 @@ def prove_orders(config: Path, reference: str) -> list[OrderProof]:
                 code="not_found",
             )
         posted = Journal(session).of_documents(list(stored))
-        found = []
-        for record_id, one in stored.items():
-            connection, order = one.head.connection, one.document
-            refunds = documents.refunds_of(connection, [order.external_id]).get(order.external_id, [])
-            sheet = prove(
-                order,
-                [refund.document for refund in refunds if not refund.head.before_cutover],
-                channel=hub.accounts.channel(connection, invoicing=hub.link(connection).invoicing or "self"),
-                accounts=hub.accounts,
-                posted=posted.get(record_id, []),
-            )
-            found.append(OrderProof(connection, order.external_id, sheet))
-        return found
+        return [
+            OrderProof(one.head.connection, one.document.external_id, sheet)
+            for one, sheet in prove_stored(hub, session, list(stored.values()), posted, payouts=True)
+        ]
+
+
+def prove_everything(config: Path) -> BooksProof:
+    """`prove_books` of a configuration."""
+    with open_hub(config) as hub:
+        return prove_books(hub)
+
+
+def prove_books(hub: Hub) -> BooksProof:
+    """Adds up everything that was booked: every document against the journal, the journal against documents and files,
+    and the account of each gateway and marketplace.
+
+    Some hundred documents are held at a time, whatever the size of the store. What waits to be booked, or cannot be and
+    is parked, is no fault here. Reads only.
+    """
+    proof = BooksProof()
+    for entity in BOOKED:
+        after: UUID | None = None
+        while True:
+            with hub.database.transaction() as session:
+                ids = Documents(session).ids_after(entity, list(hub.links), after, _BATCH)
+                _documents(hub, session, entity, ids, proof)
+            if len(ids) < _BATCH:
+                break
+            after = ids[-1]
+    with hub.database.transaction() as session:
+        for key, day, amount, currency in Journal(session).without_document(_TOLD):
+            proof.foreign.append(f"entry {key} of {day}, {amount} {currency}, belongs to no document")
+        today = hub.ports.clock.now().date()
+        for name in Clearings(session).providers():
+            provider = hub.accounts.on(today).providers.get(name)
+            if provider is not None:
+                proof.providers.append(Clearings(session).state(name, provider, today))
+    for words in _files(hub):
+        if len(proof.files) < _TOLD:
+            proof.files.append(words)
+    return proof
+
+
+def _documents(hub: Hub, session: Session, entity: EntityName, ids: Sequence[UUID], proof: BooksProof) -> None:
+    journal = Journal(session)
+    stored = list(Documents(session).load(entity, ids).values())
+    posted = journal.of_documents(ids)
+    waiting = journal.not_derived(ids)
+    wanted = called_for(hub, session, entity, stored)
+    booked = [one for one in stored if one.head.record_id in posted]
+    sheets: Mapping[UUID, ProofSheet] = {}
+    if entity is EntityName.ORDER:
+        sheets = {s.head.record_id: sheet for s, sheet in prove_stored(hub, session, booked, posted, payouts=True)}
+    for one in stored:
+        key = one.head.record_id
+        if key in waiting or (key not in posted and entity not in hub.link(one.head.connection).booked):
+            continue
+        if key in sheets:
+            sheet = sheets[key]
+            proof.add(one, entity, [f for step in sheet.steps for f in step.findings], explain(sheet))
+            continue
+        entries: Sequence[JournalEntry] = posted.get(key, [])
+        try:
+            findings = compare(wanted(one), entries)
+        except MappingError as error:
+            findings = [Finding(error.field or entity.value, Decimal(0), error.message)]
+        words = [f"posted: {f.where}: {f.message} ({f.amount:+f} {one.document.currency})" for f in findings]
+        proof.add(one, entity, findings, words)
+
+
+def _files(hub: Hub) -> Iterator[str]:
+    """What files of entries that nobody has taken yet say otherwise than what was handed over."""
+    after: UUID | None = None
+    entity = EntityName.JOURNAL_ENTRY
+    while True:
+        with hub.database.transaction() as session:
+            batches = Handovers(session).of_entity(entity.value, after, _BATCH)
+        for batch in batches:
+            if batch.target not in hub.links:
+                continue
+            connector = hub.link(batch.target).open()
+            if isinstance(connector, ReadsBack) and connector.read_back(PushBatch(str(batch.id), entity, ())):
+                for words in connector.read_back(PushBatch(str(batch.id), entity, _handed(hub, batch))):
+                    yield f"{batch.target}: {words}"
+        if len(batches) < _BATCH:
+            return
+        after = batches[-1].id
+
+
+def _handed(hub: Hub, batch: HandoverRow) -> list[PushOp]:
+    """What a batch was made of, rendered as it was."""
+    entity = EntityName.JOURNAL_ENTRY
+    with hub.database.transaction() as session:
+        rows = Outbox(session).in_batch(batch.id)
+        entries = Journal(session).load([record_id for _, record_id, *_ in rows])
+    return [
+        PushOp(
+            str(delivery), entity, "create", key,
+            render(hub, batch.target, source, entity, entries[record_id]).payload, content_hash,
+        )
+        for delivery, record_id, source, key, content_hash in rows
+    ]  # fmt: skip

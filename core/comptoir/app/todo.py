@@ -17,12 +17,14 @@ from comptoir.app.agents import waiting_at_agents
 from comptoir.app.bootstrap import Installation, check_installation, open_installation
 from comptoir.app.handover import check_expiry
 from comptoir.app.mail import Mail, send_mail
+from comptoir.domain.clearing import REASONS
 from comptoir.domain.working_time import WorkingTime
 from comptoir.engine.handovers import look_after_batches
 from comptoir.engine.hub import Hub
 from comptoir.engine.ports import Ports
 from comptoir.errors import ComptoirError, ConfigError
 from comptoir.store.agents import Agents
+from comptoir.store.clearings import Clearings
 from comptoir.store.handovers import HandoverRow, Handovers
 from comptoir.store.installation import Installations
 from comptoir.store.limits import ConnectionStates
@@ -110,11 +112,36 @@ def _todo(installation: Installation, hub: Hub) -> list[Todo]:
         for item in check_expiry(name, hub.ports.secrets.get(name), hub.ports.clock.now().date()):
             if not item.ok:
                 found.append(Todo("secret", f"the secret of {name} {item.detail}", item.hint or "", name, urgent=True))
+    found += _accounts(hub)
     found += [
         Todo("agent", item.what, item.do, item.connection, item.since, urgent=item.urgent)
         for item in waiting_at_agents(installation, hub, _working_time(installation))
     ]
     return sorted(found, key=lambda item: not item.urgent)
+
+
+#: Reasons of an account's balance about which somebody has to do something; the others end by themselves.
+_ASKS = ("not_listed", "not_booked", "amount_differs", "no_order", "remainder")
+
+
+def _accounts(hub: Hub) -> list[Todo]:
+    """Accounts of gateways and marketplaces that do not return to zero, each with its reason and its euros."""
+    today = hub.ports.clock.now().date()
+    providers = hub.accounts.on(today).providers
+    with hub.database.transaction() as session:
+        known = Clearings(session)
+        states = [known.state(name, providers[name], today) for name in known.providers() if name in providers]
+    found = []
+    for state in states:
+        for reason in state.reasons:
+            if reason.reason in _ASKS:
+                what = f"{state.provider}, account {state.account}: {REASONS[reason.reason]} ({reason.documents}: "
+                what += f"{', '.join(reason.largest)})"
+                found.append(Todo("clearing", what, "comptoir proof --all", amount=reason.amount))
+        if state.unexplained:
+            what = f"{state.provider}, account {state.account}: no document explains it"
+            found.append(Todo("clearing", what, "comptoir proof --all", amount=state.unexplained, urgent=True))
+    return found
 
 
 def _working_time(installation: Installation) -> WorkingTime:

@@ -1,4 +1,4 @@
-"""`comptoir proof`: one order, to the cent."""
+"""`comptoir proof`: one order, or everything that was booked, to the cent."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import typer
 
 from comptoir.cli.output import print_json, say, table
 from comptoir.cli.state import STATE, JsonFlag
+from comptoir.errors import ConfigError
 
 if TYPE_CHECKING:
     from comptoir.domain.proof import Finding
@@ -16,10 +17,48 @@ __all__ = ["proof"]
 
 
 def proof(
-    reference: Annotated[str, typer.Argument(help="Order number, external id, SKU or e-mail address.")],
+    reference: Annotated[str | None, typer.Argument(help="Order number, external id, SKU or e-mail address.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Everything that was booked.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Prove an order to the cent: lines, charges, tax, total, posted, paid; exit code 6 when a cent is unexplained."""
+    """Prove an order, or all books, to the cent: lines, charges, tax, total, posted, paid, paid out; exit code 6 when a
+    cent is unexplained.
+    """
+    if everything == (reference is not None):
+        raise ConfigError("say which order, or --all for everything", code="usage")
+    if reference is None:
+        _everything(as_json)
+    else:
+        _order(reference, as_json)
+
+
+def _everything(as_json: bool) -> None:
+    from comptoir.app.proof import prove_everything
+    from comptoir.domain.clearing import REASONS
+
+    found = prove_everything(STATE.config)
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        table(
+            ["documents", "proved", "unexplained"],
+            [(name, number - found.unexplained[name], found.unexplained[name]) for name, number in
+             found.documents.items()],
+            title="proved" if found.proved else "unexplained: " + ", ".join(
+                f"{amount} {currency}" for currency, amount in found.residual.items()
+            ),
+        )  # fmt: skip
+        for account in found.providers:
+            say(f"{account.provider}: {account.balance} on {account.account}")
+            for r in account.reasons:
+                say(f"  {r.amount}: {REASONS[r.reason]} ({r.documents}: {', '.join(r.largest)})")
+        for words in found.violations():
+            say(words)
+    if not found.proved:
+        raise typer.Exit(6)
+
+
+def _order(reference: str, as_json: bool) -> None:
     from comptoir.app.proof import prove_orders
     from comptoir.domain.proof import explain
 

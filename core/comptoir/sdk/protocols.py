@@ -50,6 +50,7 @@ __all__ = [
     "PushResult",
     "Pushes",
     "RawItem",
+    "ReadsBack",
     "ReceivesWebhooks",
     "Updates",
     "WebhookDelivery",
@@ -418,6 +419,15 @@ class HandsOver(Protocol):
     def withdraw(self, batch: str) -> Sequence[str]:
         """Takes a batch back: files that still lie there are moved away, its records can be handed over again. The
         natural keys of its records. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class ReadsBack(Protocol):
+    """Reads the files of a batch again, where they still lie, and holds them against what was handed over."""
+
+    def read_back(self, batch: PushBatch) -> Sequence[str]:
+        """What they say otherwise, a sentence each; nothing for files that were taken. Reads only."""
         ...
 
 

@@ -168,6 +168,15 @@ class DocumentReader:
                 left = [key for key in left if key not in mine]
         return found
 
+    def ids_after(self, entity: EntityName, connections: Sequence[str], after: UUID | None, limit: int) -> list[UUID]:
+        """The next documents of these connections that are not from before the cutover, in the order of their ids."""
+        rows = self._session.rows(
+            f"select id from {HEAD_TABLE[entity]} where connection = any(%s) and not before_cutover "
+            "and (%s::uuid is null or id > %s) order by id limit %s",
+            (list(connections), after, after, limit),
+        )
+        return [row[0] for row in rows]
+
     def price_terms(self, connection: str) -> tuple[PriceBasis, str] | None:
         """Price basis and currency of what a connection lists, by the newest item; None when nothing has a price."""
         row = self._session.row(

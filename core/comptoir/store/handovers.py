@@ -78,6 +78,13 @@ class Handovers:
             "where target = coalesce(%s, target) order by written_at desc, id desc limit %s", target, limit
         )
 
+    def of_entity(self, entity: str, after: UUID | None, limit: int) -> list[HandoverRow]:
+        """Batches of an entity that were not withdrawn, in the order of their ids."""
+        return self._rows(
+            "where entity = %s and state <> 'withdrawn' and (%s::uuid is null or id > %s) order by id limit %s",
+            entity, after, after, limit,
+        )  # fmt: skip
+
     def find(self, ending: str) -> list[HandoverRow]:
         """The batches whose id ends so, or that published a file of this name."""
         return self._rows(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -196,6 +197,28 @@ class Journal:
             "select key, document_id from journal_entry where key = any(%s) and withdrawn_in is null", (list(keys),)
         )
         return {row[0]: row[1] for row in rows}
+
+    def not_derived(self, document_ids: Sequence[UUID]) -> set[UUID]:
+        """Which of these documents still wait to be booked, or cannot be."""
+        rows = self._session.rows(
+            "select record_id from dirty where kind = 'journal' and record_id = any(%s) union "
+            "select record_id from quarantine where state = 'open' and entity = 'journal_entry' and target is null "
+            "and record_id = any(%s)",
+            (list(document_ids), list(document_ids)),
+        )
+        return {row[0] for row in rows}
+
+    def without_document(self, limit: int) -> list[tuple[str, date, Decimal, str]]:
+        """Key, day, total and currency of entries that belong to no document of the store."""
+        rows = self._session.rows(
+            "select key, posted_on, total, currency from journal_entry j where withdrawn_in is null "
+            "and kind <> 'summary' and not exists (select 1 from sales_order d where d.id = j.document_id) "
+            "and not exists (select 1 from payout d where d.id = j.document_id) "
+            "and not exists (select 1 from z_report d where d.id = j.document_id) "
+            "and not exists (select 1 from supplier_invoice d where d.id = j.document_id) order by seq limit %s",
+            (limit,),
+        )
+        return [(row[0], row[1], row[2], row[3]) for row in rows]
 
     def documents_by_entry(self, entry_ids: Sequence[UUID]) -> dict[UUID, UUID]:
         """The document of each of these entries."""

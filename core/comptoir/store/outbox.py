@@ -347,6 +347,15 @@ class Outbox:
         )
         return [Withdrawn(*row) for row in rows]
 
+    def in_batch(self, batch: UUID) -> list[tuple[UUID, UUID, str, str, str]]:
+        """Delivery, record, source, natural key and content hash of what was handed over in a batch."""
+        rows = self._session.rows(
+            "select id, record_id, source, natural_key, content_hash from delivery where batch_id = %s "
+            "and state = 'confirmed' order by id",
+            (batch,),
+        )
+        return [(row[0], row[1], row[2], row[3], row[4]) for row in rows]
+
     def acknowledge(
         self,
         target: str,

@@ -21,6 +21,7 @@ from comptoir.sdk.journal.entry import BookEntry, decimal_of
 from comptoir.sdk.journal.formats import BookFile, BookFormat, Setup, written
 from comptoir.sdk.journal.handover import Handover, Ledger, Output, Record, digest
 from comptoir.sdk.journal.profile import WriterProfile, load_profile
+from comptoir.sdk.journal.readback import altered
 from comptoir.sdk.journal.reports import Layout, Report, ReportFolder
 from comptoir.sdk.manifest import Manifest
 from comptoir.sdk.protocols import (
@@ -184,6 +185,16 @@ class JournalConnector:
         """Takes a batch back; the natural keys of its records."""
         found = self._ledger.withdraw(batch)
         return [] if found is None else found.keys
+
+    def read_back(self, batch: PushBatch) -> Sequence[str]:
+        """What files of entries that still lie there say otherwise than what was handed over."""
+        receipt = self._ledger.receipt(batch.id)
+        if receipt is None or "withdrawn_at" in receipt or batch.entity is not EntityName.JOURNAL_ENTRY:
+            return []
+        book_format = self.book_format()
+        entries = {op.natural_key: entry for op, entry in self._render(book_format, batch.ops, {})}
+        with storage_errors(self._ctx.base_dir, self._ctx.connection, self._program):
+            return altered(receipt, self._folder, book_format, entries)
 
     # -- push --------------------------------------------------------------------------------------------------
 
