@@ -25,7 +25,7 @@ from comptoir_agent.config import Connection, Importing
 from comptoir_agent.errors import ConfigurationError, HubRefused, LocalTrouble
 from comptoir_agent.folder import Exchange, digest_of, safe_name
 from comptoir_agent.hub import Hub
-from comptoir_agent.state import Batch, File, State
+from comptoir_agent.state import Batch, File, Stage, State
 
 __all__ = ["Batches"]
 
@@ -56,15 +56,19 @@ class Batches:
         self._missing: dict[str, int] = {}
 
     def recover(self) -> None:
-        """After a start: a command that was under way when we were killed left nobody who knows how it ended."""
+        """What was being imported when this program was killed, or could not write on: nobody knows how it ended.
+
+        Commands are waited for, so none of ours is under way here.
+        """
         for key, batch in self._ours():
             if batch.stage == "importing":
                 _log.warning("%s: the import of the batch %s was interrupted", self._connection.name, key)
-                self._set(batch, "unclear", detail="the agent was killed while the command ran")
+                self._set(batch, "unclear", detail="the agent was stopped while the command ran")
 
     def turn(self, work: Mapping[str, Any]) -> None:
         """One turn with what the hub said. HubAway ends it; LocalTrouble of one batch does not stop the others."""
         self.exchange.check()
+        self.recover()
         told = {str(known.get("id")): known for known in _dicts(work.get("held"))}
         for key, batch in self._ours():
             self._guarded(key, self._go_on, batch, told.get(key, {}))
@@ -89,10 +93,18 @@ class Batches:
                 raise
             self._trouble(f"{self._connection.name}: batch {key}: {error}")
 
-    def _set(self, batch: Batch, stage: str, *, detail: str = "", code: int | None = None) -> None:
-        batch.stage = stage  # type: ignore[assignment]
-        batch.detail, batch.exit_code = detail, code
-        self._state.save()
+    def _set(
+        self, batch: Batch, stage: Stage, *, detail: str = "", code: int | None = None, next_: int | None = None
+    ) -> None:
+        """Writes down how far a batch is; when the disk does not take it, it is not so far."""
+        before = batch.stage, batch.detail, batch.exit_code, batch.next
+        batch.stage, batch.detail, batch.exit_code = stage, detail, code
+        batch.next = batch.next if next_ is None else next_
+        try:
+            self._state.save()
+        except LocalTrouble:
+            batch.stage, batch.detail, batch.exit_code, batch.next = before
+            raise
 
     def _tell_again(self, key: str) -> None:
         self._hub.report(key, {"state": "taken", "detail": "it was taken before", "exit_code": None, "marks": []})
@@ -197,10 +209,15 @@ class Batches:
 
     def _watch(self, key: str, batch: Batch) -> None:
         places = [self.exchange.where(key, number, file) for number, file in enumerate(batch.files)]
-        for number, (file, place) in enumerate(zip(batch.files, places, strict=True)):
+        rules = [self._rule(file) for file in batch.files]
+        if None in rules and any(rules):
+            raise ConfigurationError(
+                f"{self._connection.name}: agent.toml has an import for one file of a batch and none for "
+                f"{batch.files[rules.index(None)].name}: give all of them one, or none"
+            )
+        for number, (file, place, rule) in enumerate(zip(batch.files, places, rules, strict=True)):
             if place == "other":
                 raise LocalTrouble(f"{self._connection.name}: {file.name} was changed since it was put there")
-            rule = self._rule(file)
             if place == "there" and rule is not None and number >= batch.next:
                 self._import(key, batch, number, rule)
                 if batch.stage != "placed":
@@ -229,8 +246,7 @@ class Batches:
         target = self.exchange.target(file)
         arguments = prepared(rule.command, target, self._environment)
         self._hub.report(key, {"state": "importing"})
-        batch.next = number
-        self._set(batch, "importing")
+        self._set(batch, "importing", next_=number)
         _log.info("%s: %s is imported", self._connection.name, file.name)
         log = self.exchange.root / ".agent" / "logs" / f"{key}-{number}.txt"
         ended = run(
@@ -239,8 +255,7 @@ class Batches:
         _log.info("%s: %s: %s", self._connection.name, file.name, ended.words)
         self._after_import()
         if ended.code is not None and ended.code in rule.success:
-            batch.next = number + 1
-            self._set(batch, "placed", code=ended.code)
+            self._set(batch, "placed", code=ended.code, next_=number + 1)
             if batch.next == len(batch.files):
                 self._taken(key, batch, ended.words, code=ended.code)
         elif not ended.began or ended.code in rule.nothing_done:
@@ -258,11 +273,10 @@ class Batches:
             return
         decision = told.get("decision")
         if decision == "imported":
-            batch.next += 1
-            if batch.next < len(batch.files):
+            if batch.next + 1 < len(batch.files):
                 # The decision is spent: another one is needed for another file.
                 self._hub.report(key, {"state": "importing"})
-                self._set(batch, "placed")
+                self._set(batch, "placed", next_=batch.next + 1)
             else:
                 self._taken(key, batch, "imported, as the hub's operator says")
         elif decision == "again":
@@ -273,7 +287,8 @@ class Batches:
         for file in batch.files:
             with self.exchange.errors():
                 marked = self.exchange.marked(file)
-            file.mark = None if marked is None else marked.name
+            # Found again after a restart: once it was filed away nothing else is.
+            file.mark = file.mark if marked is None else marked.name
         self._missing.pop(key, None)
         self._after_import()
         self._set(batch, "taken", detail=words, code=code)

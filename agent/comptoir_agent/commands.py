@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from comptoir_agent.errors import ConfigurationError
 from comptoir_agent.secret import filled
 
 __all__ = ["Ended", "prepared", "run"]
@@ -40,12 +39,12 @@ def run(arguments: Sequence[str], *, folder: Path, log: Path, seconds: float, sh
         flags = subprocess.CREATE_NO_WINDOW
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        stream = log.open("wb")
+        log.write_bytes(f"{list(shown)}\n".encode())
+        stream = log.open("ab")
     except OSError as error:
         return Ended(None, False, f"its log cannot be written: {error.strerror or error}")
+    name = Path(arguments[0]).name
     with stream:
-        stream.write(f"{list(shown)}\n".encode())
-        stream.flush()
         try:
             process = subprocess.Popen(
                 arguments,
@@ -57,25 +56,26 @@ def run(arguments: Sequence[str], *, folder: Path, log: Path, seconds: float, sh
             )
         except (OSError, ValueError) as error:
             words = error.strerror if isinstance(error, OSError) else str(error)
-            return Ended(None, False, f"{Path(arguments[0]).name} cannot be started: {words}")
+            return Ended(None, False, f"{name} cannot be started: {words}")
         with process:
             try:
                 code = process.wait(seconds)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-                return Ended(None, True, f"{Path(arguments[0]).name} was stopped after {seconds:g} seconds")
+                return Ended(None, True, f"{name} was stopped after {seconds:g} seconds")
             except BaseException:
                 process.kill()
                 raise
-    _shorten(log)
-    return Ended(code, True, f"{Path(arguments[0]).name} ended with {code}")
+    return Ended(code, True, f"{name} ended with {code}{_shortened(log)}")
 
 
-def _shorten(log: Path) -> None:
+def _shortened(log: Path) -> str:
+    """Cuts a log that is too long; what is in the way of that. How the program ended is known all the same."""
     try:
         if log.stat().st_size > _LARGEST_LOG:
             with log.open("r+b") as stream:
                 stream.truncate(_LARGEST_LOG)
     except OSError as error:
-        raise ConfigurationError(f"the log {log.name} cannot be shortened: {error.strerror}") from None
+        return f" (its log cannot be shortened: {error.strerror})"
+    return ""

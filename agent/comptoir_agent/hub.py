@@ -108,7 +108,7 @@ class Hub:
             request.add_unredirected_header("Content-Type", "application/octet-stream")
             request.add_unredirected_header("X-Content-Sha256", sha256)
             with self._open(request) as answer:
-                return bool(_parsed(self._read(answer, _LARGEST_ANSWER)).get("stored"))
+                return bool(self._whole(answer).get("stored"))
 
     def _json(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
@@ -116,9 +116,14 @@ class Hub:
         if data is not None:
             request.add_unredirected_header("Content-Type", "application/json")
         with self._open(request) as answer:
-            text = self._read(answer, _LARGEST_ANSWER + 1)
+            return self._whole(answer)
+
+    def _whole(self, answer: Any) -> dict[str, Any]:
+        text = self._read(answer, _LARGEST_ANSWER + 1)
         if len(text) > _LARGEST_ANSWER:
             raise HubAway("the hub's answer is too large")
+        if answer.length:  # what was announced and has not come
+            raise HubAway("the hub's answer was cut off")
         return _parsed(text)
 
     def _request(self, method: str, path: str, data: bytes | IO[bytes] | None = None) -> urllib.request.Request:

@@ -5,20 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
 
+from comptoir.app.agent_files import Spool
 from comptoir.app.agents import list_agents, release_batch, revoke_agent, rotate_agent, settle_batch, show_agent
 from comptoir.app.batches import list_batches, withdraw
 from comptoir.app.todo import todo
-from comptoir.errors import ConfigError
+from comptoir.errors import ConfigError, DatabaseUnavailable
+from comptoir.store.agents import Agents
+from comptoir.testing.books import BooksDesk
+from comptoir_agent.cli import main as agent_main
+from comptoir_sage.sandbox import SageBooks
 
 from tests.support.far_side import BY_COMMAND, FarSide, gateway_of, new_machine
 from tests.support.hooks import Served
-from tests.support.merchant import CONFIG, Merchant, request_json, simple_order
+from tests.support.merchant import CONFIG, SELF_CONFIG, Merchant, request_json, simple_order
 
 pytestmark = pytest.mark.integration
 
@@ -142,6 +148,96 @@ def test_a_file_that_was_not_taken_is_never_overwritten(merchant: Merchant, far:
     lying.unlink()
     far.turn()
     assert hashlib.sha256(lying.read_bytes()).hexdigest() == list_batches(merchant.config)[0].sha256[0]
+
+
+def test_entries_that_sage_renames_are_accepted_on_the_hub(make_merchant: Callable[..., Merchant]) -> None:
+    config = SELF_CONFIG.replace(
+        'connector = "ebp"', 'connector = "sage"\nprofile = "pnm"\naccounts = { "411BOUTI19" = "411000/CWEB" }'
+    )
+    merchant = make_merchant(config)
+    merchant.shop().seed_orders(5)
+    merchant.run("books")
+    with gateway_of(merchant) as gateway:
+        far = new_machine(merchant, gateway.port, connection="compta")
+        far.turn()
+        program = SageBooks()
+        desk = BooksDesk(far.exchange, program)
+        assert desk.step() and desk.unreadable == []
+        assert [name.rpartition(".")[2] for name in far.there("compta")] == ["BAK"]
+        far.turn()
+        assert far.there("compta") == [] and len(far.there("taken")) == 1
+    assert len(program.pieces) == merchant.value("select count(*) from journal_entry") > 0
+    assert merchant.rows("select distinct outcome from delivery") == [("unknown",)]
+    merchant.run("books")
+    assert merchant.rows("select distinct outcome from delivery") == [("accepted",)]
+    assert [b.state for b in list_batches(merchant.config)] == ["taken"]
+
+
+SQL = """
+[[connections.gesco.reading]]
+file = "acknowledged.csv"
+to = "ack"
+query = "acknowledged"
+every_seconds = 0.2
+
+[[connections.gesco.reading]]
+file = "stock.csv"
+to = "export"
+query = "stock"
+every_seconds = 0.2
+
+[connections.gesco.sql]
+driver = "sqlite3"
+connect = {ebp}
+"""
+
+
+def test_what_the_program_holds_is_read_by_the_connectors_own_selects(merchant: Merchant, gateway: Served) -> None:
+    order(merchant)
+    (number,) = merchant.rows("select number from sales_order")[0]
+    far = new_machine(merchant, gateway.port)
+    base = far.home / "maison.db"
+    far.configure(SQL.replace("{ebp}", json.dumps(str(base))))
+    with sqlite3.connect(base) as connection:
+        connection.executescript(
+            "create table SaleDocument (DocumentNumber text, Reference text);"
+            "create table Item (Id text, UnitId text, ManageStock int);"
+            "create table Storehouse (Id text, Caption text);"
+            "create table StockItem (ItemId text, StorehouseId text, RealStock numeric, VirtualStock numeric, "
+            "BookedQuantity numeric);"
+            "insert into Item values ('MUG-001', 'U', 1); insert into Storehouse values ('P', 'Principal');"
+            "insert into StockItem values ('MUG-001', 'P', 50, 48, 2);"
+        )
+        connection.execute("insert into SaleDocument values ('BC00042', ?)", (f"Document importé n° {number}",))
+    before = base.read_bytes()
+    far.turn()
+    far.turn()
+    stock = (merchant.exchange / "export" / "stock.csv").read_text("utf-8")
+    assert stock.splitlines()[0].startswith("Comptoir;ItemId;StorehouseId;")
+    assert stock.splitlines()[1:] == ["stock 1;MUG-001;P;Principal;50;48;2;U"]
+    merchant.run()
+    assert merchant.rows("select outcome, external_id from delivery where entity = 'order'") == [
+        ("accepted", "BC00042")
+    ]
+    assert base.read_bytes() == before
+    assert list_agents(merchant.config)[0].troubles == []
+
+
+def test_the_agent_checks_its_settings_against_the_hub_and_tells_nobody(
+    merchant: Merchant, far: FarSide, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMPTOIR_AGENT_TOKEN", far.token)
+    arguments = ["--config", str(far.home / "agent.toml"), "check"]
+    assert agent_main(arguments) == 0
+    assert "ok      gesco" in capsys.readouterr().out
+    far.configure(SQL.replace("{ebp}", '"x"').replace('query = "stock"', 'query = "sotck"'))
+    far.exchange.rmdir()
+    assert agent_main(arguments) == 2
+    said = capsys.readouterr().out
+    assert "does not exist" in said and "no query sotck" in said
+    assert merchant.rows("select seen_at, instance from agent") == [(None, None)]
+    monkeypatch.setenv("COMPTOIR_AGENT_TOKEN", "cpa_nobody_" + "a" * 43)
+    assert agent_main(arguments) == 3
 
 
 # -- killed --------------------------------------------------------------------------------------------------------
@@ -449,11 +545,47 @@ def test_a_file_that_is_not_what_was_said_leaves_nothing(merchant: Merchant, gat
     head = f"PUT /agent/v1/files/gesco/ack/r.csv HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {far.token}\r\n"
     head += f"X-Comptoir-Instance: {'a' * 32}\r\nX-Content-Sha256: {'0' * 64}\r\n"
     assert gateway.raw(f"{head}Content-Length: 200000001\r\n\r\n".encode()).startswith(b"HTTP/1.1 413")
-    # A sender that leaves half-way.
+    # A sender that does not say how much comes.
     assert gateway.raw(f"{head}Transfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n".encode()).startswith(
         b"HTTP/1.1 400"
     )
     assert not (merchant.exchange / "ack").exists() and not list(merchant.exchange.rglob("*.part"))
+
+
+def test_a_sender_that_goes_silent_is_left_and_a_full_disk_is_said(
+    merchant: Merchant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merchant.config.write_text(CONFIG + "\n[gateway]\nslow_seconds = 0.5\n", encoding="utf-8")
+    with gateway_of(merchant) as gateway:
+        far = new_machine(merchant, gateway.port)
+        head = f"PUT /agent/v1/files/gesco/ack/r.csv HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {far.token}\r\n"
+        head += f"X-Comptoir-Instance: {'a' * 32}\r\nX-Content-Sha256: {'0' * 64}\r\nContent-Length: 9\r\n\r\nabcd"
+        assert gateway.raw(head.encode(), wait=15).startswith(b"HTTP/1.1 408")
+        assert not list(merchant.exchange.rglob("*.part"))
+        far.token = rotate_agent(merchant.config, "pc-compta", new_machine=True, ports=merchant.ports()).token
+
+        def full(spool: Spool, part: bytes) -> None:
+            raise OSError(28, "No space left on device")
+
+        (far.exchange / "ack").mkdir()
+        (far.exchange / "ack" / "r.csv").write_bytes(b"x\r\n")
+        with monkeypatch.context() as patch:
+            patch.setattr(Spool, "add", full)
+            order(merchant)
+            far.turn()
+        assert "No space left on device" in list_agents(merchant.config)[0].troubles[0]
+        assert far.there("ack") == ["r.csv"] and not list(merchant.exchange.rglob("*.part"))
+        assert far.there() == ["COMMANDES_000001.CSV"]  # everything else went on
+        far.turn()
+        assert far.there("ack") == [] and (merchant.exchange / "ack" / "r.csv").is_file()
+        with monkeypatch.context() as patch:
+            patch.setattr(Agents, "get", _away)
+            assert "the hub's database is away" in far.turn(expect=4)
+        far.turn()
+
+
+def _away(agents: Agents, name: str) -> None:
+    raise DatabaseUnavailable("the database is away")
 
 
 def test_the_same_file_comes_once_and_another_one_replaces_it(

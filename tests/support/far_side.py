@@ -55,22 +55,23 @@ class FarSide:
     token: str
     port: int
     how: str = ""
+    connection: str = "gesco"
     ebp: Path = field(init=False)
     exchange: Path = field(init=False)
 
     def __post_init__(self) -> None:
-        self.ebp, self.exchange = self.home / "ebp", self.home / "gesco"
+        self.ebp, self.exchange = self.home / "ebp", self.home / self.connection
         for folder in (self.home, self.ebp, self.exchange):
             folder.mkdir(parents=True, exist_ok=True)
         self.configure(self.how)
 
     def configure(self, how: str = "", **settings: Any) -> None:
-        """Writes agent.toml; `how` is more of `[connections.gesco]`."""
+        """Writes agent.toml; `how` is more of the connection's table."""
         names = {"python": sys.executable, "program": str(PROGRAM), "ebp": str(self.ebp)}
         quoted = {key: json.dumps(value) for key, value in names.items()}
         values = {"hub": f"http://127.0.0.1:{self.port}", "poll_seconds": 0.2, "timeout_seconds": 20, **settings}
         lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
-        lines += ["[connections.gesco]", f"folder = {json.dumps(str(self.exchange))}", "quiet_seconds = 0"]
+        lines += [f"[connections.{self.connection}]", f"folder = {json.dumps(str(self.exchange))}", "quiet_seconds = 0"]
         (self.home / "agent.toml").write_text("\n".join(lines) + "\n" + how.format(**quoted), encoding="utf-8")
 
     def environment(self) -> dict[str, str]:
@@ -128,10 +129,12 @@ def gateway_of(merchant: Merchant) -> Iterator[Served]:
         yield found
 
 
-def new_machine(merchant: Merchant, port: int, *, name: str = "pc-compta", how: str = "") -> FarSide:
-    """A machine for the connection gesco, with a token of its own."""
-    made: NewToken = add_agent(merchant.config, name, ["gesco"], ports=merchant.ports())
-    return FarSide(merchant.folder / name, merchant, made.token, port, how)
+def new_machine(
+    merchant: Merchant, port: int, *, name: str = "pc-compta", how: str = "", connection: str = "gesco"
+) -> FarSide:
+    """A machine for one connection, with a token of its own."""
+    made: NewToken = add_agent(merchant.config, name, [connection], ports=merchant.ports())
+    return FarSide(merchant.folder / name, merchant, made.token, port, how, connection)
 
 
 __all__ = ["BY_COMMAND", "FarSide", "gateway_of", "new_machine"]

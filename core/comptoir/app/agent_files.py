@@ -75,7 +75,9 @@ class Spool:
 
     def __init__(self, folder: Path, target: Path, *, size: int, sha256: str, keep: bool, word: str) -> None:
         """Room for a file. `keep`: one that lies under its name stays, and this one gets another. OSError."""
-        place = folder / ".comptoir" / "uploads"
+        # On the disk of the target, so that it can be renamed there at once.
+        inside = target.is_relative_to(folder)
+        place = folder / ".comptoir" / "uploads" if inside else target.parent / ".uploads"
         place.mkdir(parents=True, exist_ok=True)
         self.size = size
         self.sha256 = sha256
