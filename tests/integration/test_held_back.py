@@ -9,11 +9,14 @@ from decimal import Decimal
 import pytest
 
 from comptoir.app.batches import redo
+from comptoir.app.export import export_fec
 from comptoir.app.quarantine import retry
 from comptoir.app.run_route import deliver_route
+from comptoir.domain.fec import check_fec
 from comptoir.engine.counts import RunReport
 from comptoir.engine.derive import derive_journal
 from comptoir.engine.pull import pull
+from comptoir.errors import MappingError
 from comptoir.model.refs import EntityName
 
 from tests.support.merchant import Merchant, request_json, simple_order
@@ -177,3 +180,39 @@ def test_what_was_handed_over_stays_when_its_period_is_closed(merchant: Merchant
     merchant.run("books", full=True)
     assert written(merchant) == lines
     assert merchant.value("select count(*) from journal_entry where withdrawn_in is not null") == 0
+
+
+@pytest.mark.failure_mode(51, 70)
+def test_an_export_leaves_out_what_does_not_add_up_and_says_so(merchant: Merchant) -> None:
+    bad, good = sell(merchant, 2)
+    merchant.run("books")
+    year = datetime.now(UTC).year
+    path, entries = export_fec(merchant.config, merchant.folder, year)
+    assert entries == 4
+    plant(merchant, PLANTED["journal"][0].format(bad))
+    with pytest.raises(
+        MappingError, match=rf"holds 2 entries; 1 documents are left out of it: order {bad}: .*0.01 EUR"
+    ):
+        export_fec(merchant.config, merchant.folder, year)
+    assert check_fec(path.read_bytes()) == []
+    assert {line.split("\t")[8].rstrip("R") for line in path.read_text("utf-8").splitlines()[1:]} == {good}
+    ((case, cause, message),) = merchant.rows("select external_id, cause, message from quarantine where state = 'open'")
+    assert (case, cause) == (bad, "unexplained_cent") and "0.01 EUR" in message
+    # Booked anew, it is exported with its correction.
+    today = datetime.now(UTC).date()
+    redo(merchant.config, today - timedelta(days=400), today + timedelta(days=1))
+    merchant.run("books")
+    assert merchant.value("select count(*) from quarantine where state = 'open' and target is null") == 0
+    assert export_fec(merchant.config, merchant.folder, year)[1] == 6
+
+
+def test_an_entry_that_was_altered_so_that_it_does_not_balance_is_told_and_not_reversed(merchant: Merchant) -> None:
+    bad, _ = sell(merchant, 2)
+    merchant.run("books")
+    plant(merchant, PLANTED["unbalanced"][0].format(bad))
+    today = datetime.now(UTC).date()
+    redo(merchant.config, today - timedelta(days=400), today + timedelta(days=1))
+    counts = merchant.run("books").entities[EntityName.JOURNAL_ENTRY]
+    assert (counts.quarantined, counts.unchanged, counts.changed) == (1, 1, 0)
+    ((message,),) = merchant.rows("select message from quarantine where state = 'open'")
+    assert f"entry boutique/{bad}/sale: it does not balance any more (-0.01 EUR)" in message

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from comptoir.domain.corrections import base_key, correct_entries, difference_entries, rewrite_entries
-from comptoir.domain.entries import parked
+from comptoir.domain.entries import parked, signed, total
 from comptoir.domain.periods import into_open_period
 from comptoir.engine.called_for import called_for, case_of
 from comptoir.engine.counts import RunReport
@@ -120,6 +120,7 @@ class _Derivation:
     ) -> list[JournalEntry]:
         """What must be added to the journal for a document: corrections of what is posted, in open periods; what was
         taken back from the books is written again under its piece."""
+        _whole(posted)
         accounts, today = self._hub.accounts, self._now.date()
         standing = {base_key(entry.key) for entry in posted}
         taken_back = [entry for entry in withdrawn if base_key(entry.key) not in standing]
@@ -206,6 +207,20 @@ class _Derivation:
         self._outcomes.append(
             (self._report.run_id, connection, EntityName.JOURNAL_ENTRY.value, case, "parked", error.code)
         )
+
+
+def _whole(posted: Sequence[JournalEntry]) -> None:
+    """An entry that does not balance was altered in the store: its reversal would be as wrong."""
+    for entry in posted:
+        off = total(signed(line) for line in entry.lines)
+        if off:
+            raise parked(
+                f"entry {entry.key}",
+                f"it does not balance any more ({off:+f} {entry.currency}): somebody has altered it in the database",
+                "posted",
+                "unexplained_cent",
+                "`comptoir proof` names the account; put the amount right in the database, then `comptoir books redo`.",
+            )
 
 
 def _number(one: Stored) -> str:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from comptoir.domain.periods import refuse_locked
 from comptoir.domain.proof import ProofSheet, compare, prove, refuse_unexplained
-from comptoir.engine.called_for import called_for, refunds_of
+from comptoir.engine.called_for import called_for, case_of, refunds_of
 from comptoir.engine.hub import BOOKED, Hub
 from comptoir.errors import MappingError
 from comptoir.model.accounting import JournalEntry
@@ -25,10 +25,16 @@ from comptoir.store.outbox import Outbox, new_delivery
 from comptoir.store.settlements import Settlements
 from comptoir.store.sync import Quarantine
 
-__all__ = ["move_out_of_locked", "prove_stored", "refused_entries", "send_again", "unexplained"]
+__all__ = [
+    "move_out_of_locked",
+    "park_unexplained",
+    "prove_stored",
+    "refused_entries",
+    "send_again",
+    "unexplained",
+]
 
 _CAUSES = ("unexplained_cent", "locked_period")
-_BATCH = 500
 
 
 def prove_stored(
@@ -114,6 +120,26 @@ def unexplained(hub: Hub, session: Session, documents: Sequence[UUID]) -> dict[U
                     hint="What is posted is not what the document calls for: look at both, then `comptoir books redo`.",
                 )
     return found
+
+
+def park_unexplained(hub: Hub, session: Session, documents: Mapping[UUID, MappingError]) -> None:
+    """Documents whose entries were left out of a file wait for a person, with cause and euros."""
+    reader, quarantine = Documents(session), Quarantine(session)
+    for entity, ids in reader.entities_of(list(documents), BOOKED).items():
+        for one in reader.load(entity, ids).values():
+            error = documents[one.head.record_id]
+            quarantine.park(
+                hub.ports.ids.new(),
+                connection=one.head.connection,
+                entity=EntityName.JOURNAL_ENTRY,
+                external_id=case_of(entity, one.document.external_id),
+                record_id=one.head.record_id,
+                cause=error.code,
+                message=f"left out of a file of entries: {error.message}",
+                field=error.field,
+                hint=error.hint,
+                at=hub.ports.clock.now(),
+            )
 
 
 def refused_entries(hub: Hub, session: Session, entries: Mapping[UUID, JournalEntry]) -> dict[UUID, MappingError]:

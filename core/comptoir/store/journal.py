@@ -140,13 +140,16 @@ class Journal:
         lines = self._lines([head[0] for head in heads])
         return {head[0]: _entry(head, lines[head[0]]) for head in heads}
 
-    def stream(self, first: date, last: date) -> Iterator[JournalEntry]:
-        """Entries of a period in the order of recording, in bounded memory; needs a transaction."""
+    def stream(self, first: date, last: date, *, without: Sequence[UUID] = ()) -> Iterator[JournalEntry]:
+        """Entries of a period as they go out, in the order of recording and in bounded memory; needs a transaction.
+
+        `without`: documents whose entries are left out. What goes out within the entry of its day is in that one.
+        """
         batch: list[Row] = []
         for head in self._session.stream(
-            f"select {_ENTRY} from journal_entry where posted_on between %s and %s "
-            "and withdrawn_in is null order by posted_on, seq",
-            (first, last),
+            f"select {_ENTRY} from journal_entry where posted_on between %s and %s and not (document_id = any(%s)) "
+            "and withdrawn_in is null and summarised_in is null order by posted_on, seq",
+            (first, last, list(without)),
         ):
             batch.append(head)
             if len(batch) == 1000:
@@ -203,7 +206,7 @@ class Journal:
         rows = self._session.rows(
             "select record_id from dirty where kind = 'journal' and record_id = any(%s) union "
             "select record_id from quarantine where state = 'open' and entity = 'journal_entry' and target is null "
-            "and record_id = any(%s)",
+            "and cause <> 'unexplained_cent' and record_id = any(%s)",
             (list(document_ids), list(document_ids)),
         )
         return {row[0] for row in rows}
