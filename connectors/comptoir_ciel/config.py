@@ -8,15 +8,16 @@ from pydantic import Field, field_validator
 
 from comptoir.sdk.documents.config import SalesSettings, checked_templates
 from comptoir.sdk.journal.config import JournalConfig
+from comptoir.sdk.lists.config import ListSettings, checked_captions
 
 __all__ = ["CielConfig"]
 
 
-class CielConfig(JournalConfig, SalesSettings):
+class CielConfig(JournalConfig, SalesSettings, ListSettings):
     """One account column: a third party is named in `[third_parties]` by its account in the folder (411MARTIN).
 
     Of orders: `shipping_as` puts shipping into the document's header, or on a line of `shipping_item`; `remark` is the
-    template of the document's remark.
+    template of the document's remark. Of items: those of `service_families` are services.
     """
 
     profile: str = Field(default="ximport", min_length=1)
@@ -32,6 +33,17 @@ class CielConfig(JournalConfig, SalesSettings):
             "direct_debit": "PRVT",
         }
     )
+
+    weight_unit: Literal["kg", "g"] = "kg"
+    service_families: tuple[str, ...] = ()
+
+    @field_validator("captions")
+    @classmethod
+    def _known_fields(cls, value: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+        from comptoir_ciel.listings import LAYOUTS
+
+        checked_captions(value, LAYOUTS)
+        return value
 
     @field_validator("payment_modes")
     @classmethod

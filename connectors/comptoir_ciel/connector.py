@@ -1,17 +1,22 @@
-"""The Ciel / Sage 50 connector: journal entries as XIMPORT.TXT or RIMPORT.TXT, web orders as rows E and L."""
+"""The Ciel / Sage 50 connector: journal entries as XIMPORT.TXT or RIMPORT.TXT, web orders as rows E and L; items,
+stock and customers from exported lists.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from comptoir.sdk import ConnectorConfig, Manifest, load_manifest
+from comptoir.sdk import CheckReport, ConnectorConfig, ConnectorContext, Manifest, Page, PullRequest, load_manifest
 from comptoir.sdk.documents.connector import DocumentConnector, document_list
 from comptoir.sdk.documents.order import OrderFormat
+from comptoir.sdk.journal.disk import Disk
 from comptoir.sdk.journal.formats import BookFormat
 from comptoir.sdk.journal.reports import Layout
+from comptoir.sdk.lists import Lists
 from comptoir_ciel.config import CielConfig
 from comptoir_ciel.documents import DocumentsFormat
+from comptoir_ciel.listings import CielLists
 from comptoir_ciel.rimport import RimportFormat
 from comptoir_ciel.ximport import XimportFormat
 
@@ -37,3 +42,15 @@ class CielConnector(DocumentConnector):
         document_list("Ref. commande", "N° pièce"),
         document_list("Référence pièce", "N° pièce"),
     )
+
+    def __init__(self, config: CielConfig, ctx: ConnectorContext, *, disk: Disk | None = None) -> None:
+        super().__init__(config, ctx, disk=disk)
+        self._listed = Lists(CielLists(self._folder, config, ctx), ctx)
+
+    def check(self) -> CheckReport:
+        """As all back offices; and which lists are there to be read."""
+        return CheckReport([*super().check().items, *self._listed.check()])
+
+    def pull(self, request: PullRequest) -> Iterator[Page]:
+        """Items, stock or customers of the newest list in the export folder, when it is newer than `request.since`."""
+        return self._listed.pages(request)

@@ -109,7 +109,7 @@ class SageCatalogue:
 
     def items_file(self) -> bytes:
         """A user-defined export of items."""
-        names = ("Code article", "Désignation", "Code barre", "Code famille", "Prix de vente HT", "Taux de TVA",
+        names = ("Référence article", "Désignation", "Code barre", "Code famille", "Prix de vente HT", "Taux de TVA",
                  "Unité de vente", "Suivi de stock", "Sommeil")  # fmt: skip
         return _file(
             names,
@@ -122,7 +122,7 @@ class SageCatalogue:
 
     def stock_file(self) -> bytes:
         """A user-defined export of stock."""
-        names = ("Code article", "Dépôt", "Stock réel", "Quantité réservée", "Quantité préparée",
+        names = ("Référence article", "Dépôt", "Stock réel", "Quantité réservée", "Quantité préparée",
                  "Quantité commandée", "Unité de vente")  # fmt: skip
         return _file(
             names,
@@ -134,7 +134,7 @@ class SageCatalogue:
 
     def customers_file(self) -> bytes:
         """A user-defined export of customers."""
-        names = {"Code client": "CT_Num", "Intitulé": "CT_Intitule", "Adresse": "CT_Adresse",
+        names = {"N° client": "CT_Num", "Intitulé": "CT_Intitule", "Adresse": "CT_Adresse",
                  "Code postal": "CT_CodePostal", "Ville": "CT_Ville", "Pays": "CT_Pays", "E-mail": "CT_EMail",
                  "N° SIRET": "CT_Siret"}  # fmt: skip
         rows: Iterable[Mapping[str, str]] = ({"CT_Num": number, **card} for number, card in self.customers.items())

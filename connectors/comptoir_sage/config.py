@@ -29,6 +29,9 @@ class SageConfig(JournalConfig, SalesSettings, ListSettings):
     rate without one is refused. `accounting_categories`: VAT scheme -> category (1 to 50), which decides on accounts;
     an order under a scheme without one is refused; the one of `domestic` also says which VAT an item has.
 
+    `read_by`: `files` reads exports, and results of the packaged queries that a program beside the server puts there;
+    `sql` runs the queries on the server that the connection's credentials name (docs/reading-sql.md).
+
     `depots`: the names of the depots whose stock is read; none: all of them. `service_families`: items of these
     families are services.
     """
@@ -55,6 +58,7 @@ class SageConfig(JournalConfig, SalesSettings, ListSettings):
     tax_codes: dict[str, TaxCode] = Field(default_factory=dict)
     accounting_categories: dict[Word, int] = Field(default_factory=lambda: {"domestic": 1})
 
+    read_by: Literal["files", "sql"] = "files"
     depots: tuple[Annotated[str, StringConstraints(min_length=1, max_length=35)], ...] = ()
     service_families: tuple[str, ...] = ()
 

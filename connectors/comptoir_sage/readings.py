@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import functools
 import re
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from comptoir.sdk.documents.countries import COUNTRIES
 from comptoir.sdk.lists.cells import (
     cell_of,
     counted_at,
+    country,
     email,
     extra_of,
     gtin,
@@ -224,24 +223,6 @@ def stock_extra(record: Mapping[str, Any]) -> dict[str, str]:
 
 
 # --- customers --------------------------------------------------------------------------------------------------------
-
-
-def _plain(text: str) -> str:
-    letters = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    return re.sub(r"[^A-Z]+", " ", letters.upper()).strip()
-
-
-@functools.cache
-def _countries() -> Mapping[str, str]:
-    found: dict[str, str] = {}
-    for code, (three, name) in COUNTRIES.items():
-        found |= {code: code, three: code} | ({_plain(name): code} if name else {})
-    return found
-
-
-def country(value: Any) -> str | None:
-    """ISO 3166-1 alpha-2 of a name or a code; None for what is no country's: Sage's field is free text."""
-    return _countries().get(_plain(word(value)))
 
 
 def is_company(quality: Any, vat: Any, number_of: Any) -> bool:

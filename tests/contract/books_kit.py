@@ -22,7 +22,7 @@ from comptoir_fec.sandbox import FecBooks
 from comptoir_sage.connector import SageConnector
 from comptoir_sage.sandbox import SageBooks, SageGescom
 
-from tests.contract.lists_kit import SageExportsKit, SageResultsKit
+from tests.contract.lists_kit import CielListsKit, SageExportsKit, SageResultsKit
 from tests.support.accounting import SAGE_EXPORT
 from tests.support.orders import CARD_EXPORT, GESCOM_EXPORT
 
@@ -205,7 +205,7 @@ class SageRowsKit(SageExportsKit, SageKit):
     order_profile = "rows"
 
 
-class CielKit(BackOfficeKit):
+class CielKit(CielListsKit, BackOfficeKit):
     connector: ClassVar[type[Connector]] = CielConnector
     program = CielBooks
     sales = CielGescom

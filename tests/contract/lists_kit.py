@@ -11,13 +11,14 @@ from comptoir.sdk import EntityName
 from comptoir.testing import FileKit
 from comptoir_sage.catalogue import SageCatalogue
 
-__all__ = ["SageExportsKit", "SageResultsKit"]
+__all__ = ["CielListsKit", "SageExportsKit", "SageResultsKit"]
 
 
 class SageResultsKit(FileKit):
     """Sage's folder, whose lists are results of the packaged queries."""
 
     page_rows = 500
+    charset: ClassVar[str] = "cp1252"
     files: ClassVar[dict[EntityName, str]] = {
         EntityName.ITEM: "items.csv", EntityName.STOCK: "stock.csv", EntityName.CUSTOMER: "customers.csv",
     }  # fmt: skip
@@ -97,9 +98,43 @@ class SageExportsKit(SageResultsKit):
         EntityName.ITEM: "ARTICLES.csv", EntityName.STOCK: "STOCK.csv", EntityName.CUSTOMER: "CLIENTS.csv",
     }  # fmt: skip
     keys: ClassVar[dict[EntityName, str]] = {
-        EntityName.ITEM: "Code article", EntityName.STOCK: "Code article", EntityName.CUSTOMER: "Code client",
+        EntityName.ITEM: "Référence article", EntityName.STOCK: "Référence article", EntityName.CUSTOMER: "N° client",
     }  # fmt: skip
 
     def write(self) -> None:
         self.goods.write_exports(self.share / "export")
         self.date()
+
+
+class CielListsKit(SageResultsKit):
+    """Ciel's folder with the lists that a user exports: tabs, CP1252, decimal comma."""
+
+    delimiter: ClassVar[str] = "\t"
+    files: ClassVar[dict[EntityName, str]] = {
+        EntityName.ITEM: "ARTICLES.txt", EntityName.STOCK: "STOCK.txt", EntityName.CUSTOMER: "CLIENTS.txt",
+    }  # fmt: skip
+    keys: ClassVar[dict[EntityName, str]] = {
+        EntityName.ITEM: "Code article", EntityName.STOCK: "Code article", EntityName.CUSTOMER: "Code",
+    }  # fmt: skip
+
+    def write(self) -> None:
+        items = [("Code article", "Libellé", "PV HT", "PV TTC", "Taux TVA", "Gérer en stock")]
+        stock = [("Code article", "Dépôt", "Stock réel")]
+        for item in self.goods.items.values():
+            gross = item.price + item.price / 5
+            cells = (item.ref, item.name, _comma(item.price), _comma(gross), "20,00", "Oui" if item.stocked else "Non")
+            items.append(cells)
+            stock += [(item.ref, depot, _comma(quantity)) for depot, quantity in item.real.items()]
+        cards = [("Code", "Nom", "Ville", "Pays")]
+        for code, card in self.goods.customers.items():
+            cards.append((code, card["CT_Intitule"], card["CT_Ville"], card["CT_Pays"]))
+        folder = self.share / "export"
+        folder.mkdir(exist_ok=True)
+        for name, rows in (("ARTICLES", items), ("STOCK", stock), ("CLIENTS", cards)):
+            text = "".join("\t".join(row) + "\r\n" for row in rows)
+            (folder / f"{name}.txt").write_bytes(text.encode("cp1252"))
+        self.date()
+
+
+def _comma(value: Decimal) -> str:
+    return f"{value:.2f}".replace(".", ",")

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from comptoir.sdk.documents.countries import COUNTRIES
+
 __all__ = [
     "cell_of",
     "counted_at",
+    "country",
     "email",
     "extra_of",
     "gtin",
@@ -189,6 +193,24 @@ def email(value: Any) -> str | None:
     """One address; None for anything else: a remark or two addresses are no signal to match by."""
     text = word(value)
     return text if _EMAIL.fullmatch(text) else None
+
+
+def _plain(text: str) -> str:
+    letters = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return re.sub(r"[^A-Z]+", " ", letters.upper()).strip()
+
+
+@functools.cache
+def _countries() -> Mapping[str, str]:
+    found: dict[str, str] = {}
+    for code, (three, name) in COUNTRIES.items():
+        found |= {code: code, three: code} | ({_plain(name): code} if name else {})
+    return found
+
+
+def country(value: Any) -> str | None:
+    """ISO 3166-1 alpha-2 of a name or a code; None for what is none: many programs let anything be typed there."""
+    return _countries().get(_plain(word(value)))
 
 
 def cell_of(record: Mapping[str, Any], name: str) -> str | None:

@@ -17,13 +17,8 @@ _TAKEN = ("import", "compta", "gescom", "ack", ".comptoir")
 
 
 class ListSettings(ConnectorConfig):
-    """Where the lists come from and how they are written.
+    """Where the lists lie and how they are written."""
 
-    `read_by`: `files` reads exports, and results of the packaged queries that a program beside the server puts there;
-    `sql` runs the queries on the server that the connection's credentials name (docs/reading-sql.md).
-    """
-
-    read_by: Literal["files", "sql"] = "files"
     export_folder: Path = Field(default=Path("export"), description="Where lists lie; relative: below `folder`")
     export_charset: str = Field(default="cp1252", pattern=r"^(cp1252|cp850|utf-8|iso8859-15)$")
     captions: dict[Literal["item", "stock", "customer"], dict[str, str]] = Field(

@@ -27,10 +27,16 @@ Words = Callable[[Report], Sequence[tuple[str, Acknowledgement]]]
 
 
 class Lists:
-    """Items, stock and customers of one connection. `package` holds the queries, `table` is one that they read."""
+    """Items, stock and customers of one connection. `package` holds the queries, `table` is one that they read; neither
+    for a program without a database."""
 
     def __init__(
-        self, folder: ListFolder, ctx: ConnectorContext, read_by: Literal["files", "sql"], package: str, table: str
+        self,
+        folder: ListFolder,
+        ctx: ConnectorContext,
+        read_by: Literal["files", "sql"] = "files",
+        package: str = "",
+        table: str = "",
     ) -> None:
         self._folder = folder
         self._ctx = ctx

@@ -47,7 +47,7 @@ def _lines(data: bytes) -> list[bytes]:
 
 
 def _charset(bench: Bench) -> str:
-    return bench.manifest.limits.charset
+    return _kit(bench).charset or bench.manifest.limits.charset
 
 
 def _said_of(bench: Bench, path: Path) -> bool:

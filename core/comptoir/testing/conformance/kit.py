@@ -179,6 +179,8 @@ class FileKit(ConnectorKit):
 
     #: Between the columns of an export.
     delimiter: ClassVar[str] = ";"
+    #: Of exports, where they are written otherwise than what the program takes (`limits.charset`).
+    charset: ClassVar[str] = ""
 
     def transport(self) -> Transport | None:
         """None: such a connector sends nothing."""
