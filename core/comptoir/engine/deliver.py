@@ -75,6 +75,8 @@ class Deliverer:
         self._link.open_to_write()
         with self._hub.database.errors():
             session = self._hub.database.session()
+            if not Outbox(session).pending(self._target):
+                return
             session.try_lock(worker_lock(self._holder))
         try:
             with self._hub.database.transaction() as session:
@@ -120,9 +122,8 @@ class Deliverer:
         sources = [link.name for link in self._hub.links.values() if link.cutover is None]
         with self._hub.database.transaction() as session:
             outbox = Outbox(session)
-            first = not Bindings(session).any_on(self._target, entity)
             count = outbox.unapproved(self._target, entity, sources)
-            if first and count > self._hub.plan_above:
+            if count > self._hub.plan_above and not Bindings(session).any_on(self._target, entity):
                 outbox.hold(self._target, entity, sources)
             held = outbox.held(self._target)
         if held.get(entity.value):

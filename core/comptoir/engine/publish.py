@@ -337,6 +337,11 @@ class Publisher:
         connector = self._link.open_to_write()
         if not isinstance(connector, Updates):
             raise ContractViolation(f"{self._link.manifest.name} declares publishes but has no update()")
+        with self._hub.database.errors():
+            count = Publications(self._hub.database.session()).count(self._target, self._entity)
+        if not count.keys() & {"due", "sent"}:
+            self._state |= {name: number for name, number in count.items() if name != "done"}
+            return
         written: list[str] = []
         with self._alone():
             sent = self._sent(connector)
@@ -539,7 +544,7 @@ class Publisher:
     def _alone(self) -> Iterator[None]:
         """Only one publisher works on a target's entity: an older value never overtakes a newer one."""
         lock = f"publish:{self._target}:{self._entity.value}"
-        patience = self._clock.monotonic() + _PATIENCE
+        patience, wait = self._clock.monotonic() + _PATIENCE, 0.1
         with self._hub.database.errors():
             while not self._hub.database.session().try_lock(lock):
                 if self._clock.monotonic() >= patience:
@@ -549,7 +554,8 @@ class Publisher:
                         connection=self._target,
                         code="busy",
                     )
-                self._clock.sleep(0.25)
+                self._clock.sleep(wait)
+                wait = min(2 * wait, 1.0)
         try:
             yield
         finally:

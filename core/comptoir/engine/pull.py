@@ -57,11 +57,12 @@ def reading(hub: Hub, link: Link, entity: EntityName) -> Iterator[None]:
     """
     lock = f"pull:{link.name}:{entity.value}"
     clock = hub.ports.clock
-    patience = clock.monotonic() + _PATIENCE
+    patience, wait = clock.monotonic() + _PATIENCE, 0.1
     with hub.database.errors():
         while not hub.database.session().try_lock(lock):
             if clock.monotonic() < patience:
-                clock.sleep(0.25)
+                clock.sleep(wait)
+                wait = min(2 * wait, 1.0)
                 continue
             raise TransientError(
                 f"{link.name}: another run is reading {entity.value} at this moment",

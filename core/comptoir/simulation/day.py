@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
 from decimal import Decimal
 
 from comptoir.simulation.shopfront import Shopfront
@@ -136,8 +135,8 @@ class Day:
         if codes:
             code, phone = self._dice.choice(codes), f"03{self._dice.randrange(10**8):08d}"
             self._world.books.change_customer(code, phone=phone)
-            with closing(Audit(self._world.connections.url)) as audit:
-                number = audit.compared("gesco", "boutique").get(code)
+            with self._world.connections.one() as connection:
+                number = Audit(self._world.connections.url, connection).compared("gesco", "boutique").get(code)
             if number is not None:
                 self.corrected[number] = self._world.books.customers[code]
             self._world.tell(f"EBP: customer {code} has the number {phone}")

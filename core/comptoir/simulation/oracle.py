@@ -27,12 +27,13 @@ class Oracle:
         self._world = world
         self._day = day
         self._hooks = hooks
-        self._audit = Audit(world.connections.url)
+        self._lent = world.connections.take()
+        self._audit = Audit(world.connections.url, self._lent)
         self._shop = day.fronts["boutique"]
 
     def close(self) -> None:
         """Lets the store go."""
-        self._audit.close()
+        self._world.connections.give_back(self._lent)
 
     def written(self) -> tuple[int, ...]:
         """How much was written to each of the others until now."""

@@ -117,7 +117,7 @@ class SimDatabase(SharedDatabase):
 
     def close(self) -> None:
         """The process ends, or is gone: what it held is free at once."""
-        self.leave(keep=not self._worker.dead)
+        self.leave()
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -136,6 +136,7 @@ class _InTime(Session):
         self._time = time
         self._skew = skew
         self._told = connections.told
+        self._locks = connections.locks
 
     def execute(self, query: str, parameters: Any = None) -> int:
         """See `Session`."""
@@ -151,6 +152,17 @@ class _InTime(Session):
         """See `Session`."""
         self._tell(query)
         return super().row(query, parameters)
+
+    def try_lock(self, name: str) -> bool:
+        """See `Session`."""
+        taken = super().try_lock(name)
+        self._locks[id(self._connection)] += taken
+        return taken
+
+    def unlock(self, name: str) -> None:
+        """See `Session`."""
+        super().unlock(name)
+        self._locks[id(self._connection)] -= 1
 
     def _tell(self, query: str) -> None:
         """A setting made in a transaction goes with it, so only one made outside is remembered."""

@@ -16,7 +16,7 @@ from comptoir.simulation.oracle import Oracle
 from comptoir.simulation.scene import Scene
 from comptoir.simulation.workers import Chances
 from comptoir.simulation.world import World, listening
-from comptoir.store.reset import Connections, rewind_cursors
+from comptoir.store.reset import Connections
 
 __all__ = ["Verdict", "simulate"]
 
@@ -110,7 +110,7 @@ def _settle(world: World, hooks: Hooks, oracle: Oracle) -> None:
     before = None
     for turn in range(12):
         # An order whose import EBP never spoke of is taken for counted after a day.
-        world.time.pass_by(13 * 3600)
+        world.time.pass_by(25 * 3600)
         hooks.post()
         for route in world.scene.routes:
             world.run((route, "poll"))
@@ -120,7 +120,7 @@ def _settle(world: World, hooks: Hooks, oracle: Oracle) -> None:
         world.accountant.step()
         world.office.export()
         now = oracle.written()
-        if turn >= 2 and now == before and not oracle.unfinished():
+        if turn >= 1 and now == before and not oracle.unfinished():
             return
         before = now
     world.wrong.append("it does not come to rest")
@@ -131,11 +131,11 @@ def _again(world: World, oracle: Oracle) -> list[str]:
     hours = world.dice.choice((None, world.dice.uniform(0.1, 30)))
     if world.renamed:
         # A shop shows an article's new code in its old documents too, and dates them as before.
-        rewind_cursors(world.connections.url, None)
+        world.connections.rewind_cursors(None)
         for route in world.scene.routes:
             world.run((route, "poll"))
     written, kept = oracle.written(), oracle.kept()
-    rewind_cursors(world.connections.url, hours)
+    world.connections.rewind_cursors(hours)
     for route in world.scene.routes:
         world.run((route, "poll"))
     world.office.step()

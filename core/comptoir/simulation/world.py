@@ -31,7 +31,7 @@ from comptoir.simulation.network import Network
 from comptoir.simulation.ports import SimDatabase, SimIds, SimRandom, SimTransport, plain_tasks
 from comptoir.simulation.scene import Scene
 from comptoir.simulation.workers import Chances, Clock, Time, Worker, Workers
-from comptoir.store.reset import Connections, empty
+from comptoir.store.reset import Connections
 
 __all__ = ["DEPOT_SECRET", "SECRET", "Refused", "World"]
 
@@ -125,7 +125,7 @@ class World:
         self.config = folder / "comptoir.toml"
         self.config.write_text(self.scene.config, encoding="utf-8")
         (folder / "mappings/depot/order.out.yaml").write_text(ORDER_MAPPING, encoding="utf-8")
-        empty(self.connections.url)
+        self.connections.empty()
 
     def _stock_catalogue(self, items: int) -> None:
         """The same articles on both sides, as the merchant typed them."""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import psycopg
 
+from comptoir.store.database import Row
 from comptoir.store.schema import plain_url
 
 __all__ = ["Audit", "KnownOrder", "OpenCase"]
@@ -64,14 +65,16 @@ class OpenCase(NamedTuple):
 
 
 class Audit:
-    """One connection that reads everything."""
+    """One connection that reads everything: one of its own, or one that is lent."""
 
-    def __init__(self, url: str) -> None:
-        self._connection = psycopg.connect(plain_url(url), autocommit=True)
+    def __init__(self, url: str, lent: psycopg.Connection[Row] | None = None) -> None:
+        self._own = lent is None
+        self._connection = lent or psycopg.connect(plain_url(url), autocommit=True)
 
     def close(self) -> None:
-        """Lets the connection go."""
-        self._connection.close()
+        """Lets the connection go if it is its own."""
+        if self._own:
+            self._connection.close()
 
     def orders(self, connection: str) -> dict[str, KnownOrder]:
         """Status, total, computed total, residual and the buyer's telephone of each order, by its id there."""
