@@ -6,6 +6,7 @@ Case, accents and spaces of a caption do not count, nor does the first word that
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -147,6 +148,7 @@ def _position(header: Sequence[str], caption: str) -> int:
     return found[0]
 
 
+@functools.lru_cache(maxsize=4096)
 def _forms(caption: str) -> tuple[str, ...]:
     """How a caption is compared: as it stands, and without its first word."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", caption) if not unicodedata.combining(c))
