@@ -10,7 +10,7 @@ from uuid import UUID
 
 from comptoir.app.bootstrap import check_installation, open_installation
 from comptoir.domain.fec import check_fec, fec_name, write_fec
-from comptoir.engine.held_back import park_unexplained, unexplained
+from comptoir.engine.held_back import look_at
 from comptoir.engine.hub import Hub
 from comptoir.errors import ConfigError, ContractViolation, MappingError
 from comptoir.store.database import Row, Session
@@ -43,7 +43,9 @@ def export_fec(config: Path, folder: Path, year: int | None) -> tuple[Path, int]
         part = path.with_suffix(".part")
         left_out = _unexplained(hub, start, end)
         with hub.database.transaction() as session, part.open("wb") as out:
-            stream = Journal(session).stream(start, end, without=list(left_out))
+            # An entry of a day is left out whole with the document in it.
+            without = [*left_out, *Journal(session).summaries_of(list(left_out))]
+            stream = Journal(session).stream(start, end, without=without)
             entries = write_fec(stream, siren=company.siren, year_end=end, out=out).entries
     with part.open("rb") as written:
         faults = check_fec(written)
@@ -70,9 +72,7 @@ def _unexplained(hub: Hub, start: date, end: date) -> dict[UUID, MappingError]:
         documents = Journal(session).documents_of(start, end)
     for first in range(0, len(documents), _BATCH):
         with hub.database.transaction() as session:
-            wrong = unexplained(hub, session, documents[first : first + _BATCH])
-            park_unexplained(hub, session, wrong)
-        found.update(wrong)
+            found.update(look_at(hub, session, documents[first : first + _BATCH]))
     return found
 
 

@@ -94,7 +94,8 @@ class BooksProof:
     """Everything that was booked, added up.
 
     `documents` and `unexplained` count by entity; `wrong` are the first of those that do not add up. `foreign`:
-    entries that belong to no document, `files`: what files that were handed over say otherwise now.
+    entries that belong to no document, or are not the sum of their day; `files`: what files that were handed over say
+    otherwise now.
     """
 
     documents: Counter[str] = field(default_factory=Counter)
@@ -216,6 +217,11 @@ def prove_books(hub: Hub) -> BooksProof:
     with hub.database.transaction() as session:
         for key, day, amount, currency in Journal(session).without_document(_TOLD):
             proof.foreign.append(f"entry {key} of {day}, {amount} {currency}, belongs to no document")
+        for key, account, theirs, ours, currency in Journal(session).wrong_summaries(_TOLD):
+            proof.foreign.append(
+                f"entry {key}, account {account}: {theirs} is posted and its entries give {ours} ({theirs - ours:+f} "
+                f"{currency})"
+            )
         today = hub.ports.clock.now().date()
         for name in Clearings(session).providers():
             provider = hub.accounts.on(today).providers.get(name)

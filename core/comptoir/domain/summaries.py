@@ -15,13 +15,25 @@ from comptoir.domain.entries import Posting, make_entry, parked, signed
 from comptoir.model.accounting import EntryKind, JournalEntry
 from comptoir.model.order import PaymentMethod
 
-__all__ = ["summarise"]
+__all__ = ["belongs_to_day", "summarise", "summary_key"]
 
 _Line = tuple[str, str | None, Decimal | None, PaymentMethod | None]
 _SUMMED = (EntryKind.SALE, EntryKind.CREDIT_NOTE, EntryKind.PAYMENT, EntryKind.REFUND_PAYMENT)
 _MARKS = {
     EntryKind.SALE: "V", EntryKind.CREDIT_NOTE: "A", EntryKind.PAYMENT: "R", EntryKind.REFUND_PAYMENT: "B"
 }  # fmt: skip
+
+
+def belongs_to_day(entry: JournalEntry, *, channel: ChannelBooks) -> bool:
+    """The entry is one of those that a summary of its day holds: a consumer's, without an invoice of its own."""
+    if entry.channel != channel.connection or entry.kind not in _SUMMED or entry.invoice:
+        return False
+    return any(line.account == channel.customer_account for line in entry.lines)
+
+
+def summary_key(connection: str, day: date, kind: EntryKind, journal: str) -> str:
+    """The key of the summary that entries of this day, kind and journal go into."""
+    return f"{connection}/{day}/{kind.value}/{journal}"
 
 
 def summarise(entries: Iterable[JournalEntry], *, channel: ChannelBooks, accounts: AccountMap) -> list[JournalEntry]:
@@ -45,11 +57,10 @@ def summarise(entries: Iterable[JournalEntry], *, channel: ChannelBooks, account
     kept: list[JournalEntry] = []
     days: dict[tuple[date, EntryKind, str, str], list[JournalEntry]] = {}
     for entry in entries:
-        own_customer = channel.customer_account not in {line.account for line in entry.lines}
-        if entry.channel != channel.connection or entry.kind not in _SUMMED or entry.invoice or own_customer:
-            kept.append(entry)
-        else:
+        if belongs_to_day(entry, channel=channel):
             days.setdefault((entry.posted_on, entry.kind, entry.journal, entry.journal_label), []).append(entry)
+        else:
+            kept.append(entry)
     for (day, kind, journal, title), group in days.items():
         sums: dict[tuple[_Line, bool], Decimal] = {}
         for entry in group:
@@ -59,7 +70,7 @@ def summarise(entries: Iterable[JournalEntry], *, channel: ChannelBooks, account
         summed = make_entry(
             [Posting(a, amount, vat_code=c, vat_rate=r, method=m) for ((a, c, r, m), _), amount in sums.items()],
             accounts=accounts,
-            key=f"{channel.connection}/{day}/{kind.value}/{journal}",
+            key=summary_key(channel.connection, day, kind, journal),
             kind=EntryKind.SUMMARY,
             journal=(journal, title),
             piece=f"{channel.piece_prefix}{day:%y%m%d}{_MARKS[kind]}{journal}",

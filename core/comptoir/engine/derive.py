@@ -20,6 +20,7 @@ from comptoir.engine.counts import RunReport
 from comptoir.engine.held_back import move_out_of_locked, send_again
 from comptoir.engine.hub import BOOKED, Hub
 from comptoir.engine.policies import BEFORE_CUTOVER
+from comptoir.engine.summaries import deliveries_of, goes_with_its_day, sum_up_days
 from comptoir.errors import MappingError
 from comptoir.model.accounting import JournalEntry
 from comptoir.model.payout import Payout
@@ -27,7 +28,7 @@ from comptoir.model.refs import EntityName
 from comptoir.store.database import Session
 from comptoir.store.documents import Documents, Stored
 from comptoir.store.journal import Dirty, Journal
-from comptoir.store.outbox import Outbox, new_delivery
+from comptoir.store.outbox import Outbox
 from comptoir.store.settlements import Settlements
 from comptoir.store.sync import OpeningItems, Quarantine, Runs
 
@@ -52,7 +53,8 @@ def derive_journal(hub: Hub, report: RunReport) -> None:
             for entity, found in Documents(session).entities_of(ids, BOOKED).items():
                 _Derivation(hub, session, report).derive(entity, found)
         if not ids:
-            return
+            break
+    sum_up_days(hub)
 
 
 class _Derivation:
@@ -67,6 +69,7 @@ class _Derivation:
         self._documents = Documents(session)
         self._new: list[tuple[UUID, UUID, JournalEntry]] = []
         self._deliveries: list[Any] = []
+        self._of_days: list[UUID] = []
         self._outcomes: list[Any] = []
 
     def derive(self, entity: EntityName, ids: Sequence[UUID]) -> None:
@@ -104,6 +107,7 @@ class _Derivation:
                 connection, EntityName.JOURNAL_ENTRY, cases, "its entries could be derived", self._now
             )
         journal.append(self._new, self._now)
+        Dirty(self._session).mark("summary", self._of_days, self._now)
         Outbox(self._session).add(self._deliveries)
         Runs(self._session).outcomes(self._outcomes)
         send_again(self._hub, self._session, [s.head.record_id for s in stored])
@@ -148,15 +152,10 @@ class _Derivation:
     def _add(self, one: Stored, entry: JournalEntry) -> None:
         hub, entry_id = self._hub, self._hub.ports.ids.new()
         self._new.append((entry_id, one.head.record_id, entry))
-        for route in hub.routes.values():
-            if route.from_hub and route.entity is EntityName.JOURNAL_ENTRY:
-                self._deliveries.extend(
-                    new_delivery(
-                        hub.ports.ids.new(), self._now, target=target, entity=EntityName.JOURNAL_ENTRY,
-                        record_id=entry_id, source=one.head.connection, route=route.name, key=entry.key,
-                    )
-                    for target in route.targets
-                )  # fmt: skip
+        if goes_with_its_day(hub, entry):
+            self._of_days.append(entry_id)
+            return
+        self._deliveries += deliveries_of(hub, entry_id, entry.key, one.head.connection)
 
     def _follows(self, entity: EntityName, one: Stored) -> None:
         """A payout: the fee invoices that wait for it are looked at again, and what it lists of history is listed."""

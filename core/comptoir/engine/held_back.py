@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
+from decimal import Decimal
 from uuid import UUID
 
+from comptoir.domain.entries import account_totals
 from comptoir.domain.periods import refuse_locked
 from comptoir.domain.proof import ProofSheet, compare, prove, refuse_unexplained
 from comptoir.engine.called_for import called_for, case_of, refunds_of
 from comptoir.engine.hub import BOOKED, Hub
 from comptoir.errors import MappingError
-from comptoir.model.accounting import JournalEntry
+from comptoir.model.accounting import EntryKind, JournalEntry
 from comptoir.model.payout import Payout
 from comptoir.model.refs import EntityName
 from comptoir.store.database import Session
@@ -26,8 +28,8 @@ from comptoir.store.settlements import Settlements
 from comptoir.store.sync import Quarantine
 
 __all__ = [
+    "look_at",
     "move_out_of_locked",
-    "park_unexplained",
     "prove_stored",
     "refused_entries",
     "send_again",
@@ -122,8 +124,15 @@ def unexplained(hub: Hub, session: Session, documents: Sequence[UUID]) -> dict[U
     return found
 
 
-def park_unexplained(hub: Hub, session: Session, documents: Mapping[UUID, MappingError]) -> None:
-    """Documents whose entries were left out of a file wait for a person, with cause and euros."""
+def look_at(hub: Hub, session: Session, documents: Sequence[UUID]) -> dict[UUID, MappingError]:
+    """`unexplained`, and what it finds waits for a person with cause and euros; what adds up by now waits no more."""
+    found = unexplained(hub, session, documents)
+    _park(hub, session, found)
+    Quarantine(session).added_up([key for key in documents if key not in found], hub.ports.clock.now())
+    return found
+
+
+def _park(hub: Hub, session: Session, documents: Mapping[UUID, MappingError]) -> None:
     reader, quarantine = Documents(session), Quarantine(session)
     for entity, ids in reader.entities_of(list(documents), BOOKED).items():
         for one in reader.load(entity, ids).values():
@@ -147,12 +156,37 @@ def refused_entries(hub: Hub, session: Session, entries: Mapping[UUID, JournalEn
     documents = Journal(session).documents_by_entry(list(entries))
     by_document = unexplained(hub, session, list(dict.fromkeys(documents.values())))
     found = {key: by_document[document] for key, document in documents.items() if document in by_document}
+    summaries = [key for key, entry in entries.items() if entry.kind is EntryKind.SUMMARY]
+    for key, held in Journal(session).within(summaries).items():
+        error = _summary(hub, session, entries[key], held)
+        if error is not None:
+            found[key] = error
     for key, entry in entries.items():
         try:
             refuse_locked([entry], accounts=hub.accounts)
         except MappingError as error:
             found.setdefault(key, error)
     return found
+
+
+def _summary(hub: Hub, session: Session, summary: JournalEntry, held: Sequence[UUID]) -> MappingError | None:
+    """Why the entry of a day must not go out: it is not the sum of its entries, or one of them does not add up."""
+    journal = Journal(session)
+    entries = journal.load(held).values()
+    theirs, ours = account_totals([summary]), account_totals(entries)
+    for where in sorted({*theirs, *ours}, key=str):
+        off = theirs.get(where, Decimal(0)) - ours.get(where, Decimal(0))
+        if off:
+            return MappingError(
+                f"entry {summary.key}, account {where[0]}: it is not the sum of its entries "
+                f"({off:+f} {summary.currency})",
+                record=summary.key,
+                field="posted",
+                code="unexplained_cent",
+                hint="`comptoir proof --all` names every difference.",
+            )
+    wrong = unexplained(hub, session, list(dict.fromkeys(journal.documents_by_entry(held).values())))
+    return next(iter(wrong.values()), None)
 
 
 def send_again(hub: Hub, session: Session, documents: Sequence[UUID]) -> None:

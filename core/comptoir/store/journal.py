@@ -188,11 +188,83 @@ class Journal:
         return found
 
     def withdraw(self, keys: Sequence[str], batch: UUID) -> int:
-        """These entries count no more: the batch that held them was taken back from the books."""
+        """These entries count no more: the batch that held them was taken back from the books.
+
+        What went out within the entry of a day goes with it, and its documents are marked to be booked anew.
+        """
+        within = self._session.rows(
+            "update journal_entry set withdrawn_in = %s, summarised_in = null where summarised_in in (select id "
+            "from journal_entry where key = any(%s) and withdrawn_in is null and kind = 'summary') "
+            "returning document_id",
+            (batch, list(keys)),
+        )
+        if within:
+            self._session.execute(
+                "insert into dirty (kind, record_id, marked_at) select 'journal', unnest(%s::uuid[]), comptoir_now() "
+                "on conflict (kind, record_id) do nothing",
+                (sorted({row[0] for row in within}),),
+            )
         return self._session.execute(
             "update journal_entry set withdrawn_in = %s where key = any(%s) and withdrawn_in is null",
             (batch, list(keys)),
         )
+
+    def days_to_sum(self) -> list[tuple[str, date]]:
+        """Channels and days that have entries which wait for the summary of their day."""
+        rows = self._session.rows(
+            "select distinct j.connection, j.posted_on from dirty d join journal_entry j on j.id = d.record_id "
+            "where d.kind = 'summary' and j.withdrawn_in is null order by 1, 2"
+        )
+        return [(row[0], row[1]) for row in rows]
+
+    def take_day(self, connection: str, day: date) -> list[UUID]:
+        """Takes the entries of a day that wait for its summary, in the order of recording."""
+        rows = self._session.rows(
+            "with taken as (delete from dirty d using journal_entry j where d.kind = 'summary' and j.id = d.record_id "
+            "and j.connection = %s and j.posted_on = %s and j.withdrawn_in is null returning j.id, j.seq) "
+            "select id from taken order by seq",
+            (connection, day),
+        )
+        return [row[0] for row in rows]
+
+    def put_into(self, summary: UUID, entry_ids: Sequence[UUID]) -> None:
+        """These entries go out within this one."""
+        self._session.execute(
+            "update journal_entry set summarised_in = %s where id = any(%s)", (summary, list(entry_ids))
+        )
+
+    def within(self, summaries: Sequence[UUID]) -> dict[UUID, list[UUID]]:
+        """The entries that go out within these, by summary."""
+        found: dict[UUID, list[UUID]] = defaultdict(list)
+        for summary, entry in self._session.rows(
+            "select summarised_in, id from journal_entry where summarised_in = any(%s) order by seq", (list(summaries),)
+        ):
+            found[summary].append(entry)
+        return found
+
+    def summaries_of(self, document_ids: Sequence[UUID]) -> list[UUID]:
+        """The documents of the summaries within which entries of these documents go out."""
+        rows = self._session.rows(
+            "select distinct s.document_id from journal_entry j join journal_entry s on s.id = j.summarised_in "
+            "where j.document_id = any(%s) and j.withdrawn_in is null",
+            (list(document_ids),),
+        )
+        return [row[0] for row in rows]
+
+    def wrong_summaries(self, limit: int) -> list[tuple[str, str, Decimal, Decimal, str]]:
+        """Key, account, what the summary has and what its entries give, and currency, where the two differ."""
+        rows = self._session.rows(
+            "with sums as (select coalesce(j.summarised_in, j.id) as summary, j.kind = 'summary' as own, l.account, "
+            "sum(case l.side when 'D' then l.amount else -l.amount end) as amount from journal_entry j "
+            "join journal_line l on l.entry_id = j.id where j.withdrawn_in is null "
+            "and (j.kind = 'summary' or j.summarised_in is not null) group by 1, 2, 3), "
+            "both_sides as (select summary, account, coalesce(sum(amount) filter (where own), 0) as theirs, "
+            "coalesce(sum(amount) filter (where not own), 0) as ours from sums group by 1, 2) "
+            "select s.key, b.account, b.theirs, b.ours, s.currency from both_sides b "
+            "join journal_entry s on s.id = b.summary where b.theirs <> b.ours order by s.seq, b.account limit %s",
+            (limit,),
+        )
+        return [(row[0], row[1], row[2], row[3], row[4]) for row in rows]
 
     def owners(self, keys: Sequence[str]) -> dict[str, UUID]:
         """The document of each of these keys that is in the journal."""

@@ -186,6 +186,14 @@ class Quarantine:
             (because, at, target, entity.value, list(record_ids)),
         )
 
+    def added_up(self, record_ids: Sequence[UUID], at: datetime) -> int:
+        """Closes what was left out of a file, or of its day, because of a cent that is explained by now."""
+        return self._session.execute(
+            "update quarantine set state = 'resolved', resolved_because = 'it adds up', last_seen = %s "
+            "where state = 'open' and target is null and cause = 'unexplained_cent' and record_id = any(%s)",
+            (at, list(record_ids)),
+        )
+
     def refused(self, entity: EntityName, causes: Sequence[str], documents: Sequence[UUID]) -> list[Row]:
         """Record, natural key, source and target of open refusals, for these causes, of entries of these documents."""
         return self._session.rows(
