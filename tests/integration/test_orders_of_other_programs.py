@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
+from comptoir.engine.counts import RunReport
+from comptoir.engine.hub import Hub
+from comptoir.engine.replay import replay
 from comptoir.errors import ConfigError
-from comptoir.model.refs import RunState
+from comptoir.model.refs import EntityName, RunState
+from comptoir.store.sync import Quarantine
 from comptoir.testing.sales import SalesProgram
 from comptoir_ciel.sandbox import CielGescom
 from comptoir_sage.sandbox import SageGescom, SalesDesk
@@ -103,6 +108,33 @@ def test_a_refund_and_its_customer_reach_the_back_office_after_their_order(
     assert set(merchant.rows("select entity, outcome from delivery")) == {
         (entity, "accepted") for entity in ("customer", "order", "refund")
     }
+
+
+def test_a_refund_that_the_back_office_takes_no_credit_note_of_is_told(
+    make_merchant: Callable[..., Merchant],
+) -> None:
+    merchant = merchant_of(make_merchant, "ciel")
+    shop = merchant.shop()
+
+    def takes_none(hub: Hub) -> None:
+        link = hub.links["sage"]
+        kept = {entity: c for entity, c in link.manifest.entities.items() if entity is not EntityName.REFUND}
+        hub.links = {**hub.links, "sage": replace(link, manifest=link.manifest.model_copy(update={"entities": kept}))}
+
+    paid, unpaid = (request_json(shop, "POST", "/orders", simple_order() | {"set_paid": p}) for p in (True, False))
+    for order in (paid, unpaid):
+        request_json(shop, "POST", f"/orders/{order['id']}/refunds", {"amount": "3.00", "api_refund": False})
+    for _ in range(2):
+        merchant.run(change=takes_none)
+    ((message, hint),) = merchant.rows("select message, hint from quarantine")
+    assert f"of order {paid['number']} (3.00 EUR): sage books this sale and takes no credit notes" in message
+    assert hint == "Enter the credit note in sage by hand, then resolve this."
+    with merchant.hub() as hub:
+        takes_none(hub)
+        with hub.database.transaction() as session:
+            (parked,) = Quarantine(session).open()
+        assert "sage takes no refund" in replay(hub, parked, RunReport(parked.id, "orders", EntityName.ORDER))
+    assert merchant.rows("select distinct entity from delivery") == [("order",)]
 
 
 def test_a_refused_order_waits_for_a_person_and_the_others_are_accepted(make_merchant: Callable[..., Merchant]) -> None:

@@ -168,6 +168,15 @@ class Hub:
             if self.capability(target, entity).push
         ]
 
+    def without_refunds(self, source: str) -> list[str]:
+        """Targets that book the sales of a connection and take no refunds: somebody has to enter those there."""
+        return [
+            target
+            for _, target in self.subscribers(source, EntityName.ORDER)
+            if self.capability(target, EntityName.ORDER).books_sales
+            and not self.capability(target, EntityName.REFUND).push
+        ]
+
     def capability(self, connection: str, entity: EntityName) -> EntityCapability:
         """What a connection declares for an entity (nothing when it does not name it)."""
         return self.link(connection).manifest.entities.get(entity, EntityCapability())

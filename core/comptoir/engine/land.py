@@ -285,6 +285,9 @@ class Lander:
             self._plan_target(batch, route, target, entity, going, echoes, now)
             if blocked:
                 self._withdraw(batch, target, entity, blocked, now)
+        for target in self._hub.without_refunds(self._link.name) if entity is EntityName.REFUND else ():
+            for change in going:
+                self._tell_of_refund(batch, target, change, now)
 
     def _plan_target(
         self,
@@ -390,6 +393,27 @@ class Lander:
             ]
         )  # fmt: skip
 
+    def _tell_of_refund(self, batch: _Batch, target: str, change: Changed, now: datetime) -> None:
+        """Money was given back on a sale that the target has booked, and it takes no credit notes: a person does."""
+        refund: Refund = change.document
+        batch.quarantine.park(
+            self._new_id(),
+            connection=self._link.name,
+            entity=EntityName.REFUND,
+            external_id=change.external_id,
+            record_id=change.record_id,
+            target=target,
+            cause=NOT_TAKEN,
+            message=f"refund {change.number} of order {refund.order_number} ({refund.amount} {refund.currency}): "
+            f"{target} books this sale and takes no credit notes from here",
+            field=None,
+            hint=f"Enter the credit note in {target} by hand, then resolve this.",
+            at=now,
+        )
+        batch.runs.outcomes(
+            [(self._report.run_id, self._link.name, EntityName.REFUND.value, change.external_id, "parked", NOT_TAKEN)]
+        )
+
     # -- history, derived documents, quarantine ------------------------------------------------------------------
 
     def _names_history(self, batch: _Batch, entity: EntityName, changed: list[Changed]) -> set[UUID]:
@@ -401,7 +425,9 @@ class Lander:
 
     def _without_order(self, batch: _Batch, entity: EntityName, changed: list[Changed]) -> set[UUID]:
         """Refunds whose order goes to nobody (it was never paid): they follow it if it ever goes."""
-        if entity is not EntityName.REFUND or not self._hub.subscribers(self._link.name, entity):
+        if entity is not EntityName.REFUND or not (
+            self._hub.subscribers(self._link.name, entity) or self._hub.without_refunds(self._link.name)
+        ):
             return set()
         waiting = batch.documents.orders_not_passed_on(self._link.name, {c.document.order_id for c in changed})
         return {c.record_id for c in changed if c.document.order_id in waiting}
@@ -456,6 +482,8 @@ class Lander:
 
 
 #: What changes how many units may be offered.
+#: The cause of a refund that a target takes no credit note of.
+NOT_TAKEN = "not_taken"
 _MOVES_STOCK = frozenset({EntityName.ORDER, EntityName.REFUND, EntityName.STOCK})
 _ENTITY_ORDER = [
     EntityName.ITEM,

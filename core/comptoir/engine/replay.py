@@ -100,6 +100,8 @@ def _again(hub: Hub, parked: Parked, entity: EntityName, target: str) -> str:
         return "make both sides the same first, then `comptoir quarantine resolve`"
     if parked.cause == "changed_after_delivery":
         return f"{target} takes no changes by file: change it there, then `comptoir quarantine resolve`"
+    if not hub.capability(target, entity).push:
+        return f"{target} takes no {entity.value}: enter it there, then `comptoir quarantine resolve`"
     with hub.database.transaction() as session:
         if Publications(session).again(target, entity, parked.record_id, now):
             return "due again; it is written by the next run"
