@@ -27,7 +27,7 @@ setup: ## create .venv with all packages pinned by hash (2 to 5 minutes once, th
 	@test -n "$(PYTHON)" || { echo 'No Python 3.11 or later found. Install one, or: make setup PYTHON=/path/to/python3.11' >&2; exit 1; }
 	@$(PYTHON) tools/setup_venv.py
 
-demo: setup ## a merchant in a box: two shops, EBP, Airflow and a scripted day
+demo: setup ## a merchant in a box: four shops, EBP, Sage, Ciel, Airflow and a scripted day
 	@.venv/bin/comptoir demo
 
 demo-headless: setup ## the same day without a browser, to the end, and exit

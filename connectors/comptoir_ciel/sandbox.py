@@ -8,7 +8,7 @@ left out, the others become drafts, and a file is renamed to `.BAK` when it was 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Literal
 
@@ -68,6 +68,16 @@ class CielGescom(SalesProgram):
 
     list_captions = ("Ref. commande", "N° pièce")
     list_separator = "\t"
+
+    def exports(self) -> Mapping[str, bytes]:
+        """Items with their stock, as a user exports them: tabs, CP1252."""
+        rows = ["Code article\tDésignation\tPV HT\tGérer en stock\tStock réel\tQuantité réservée"]
+        for code, card in self.items.items():
+            counted = (self.stock or {})[code], self.reserved.get(code, Decimal(0))
+            quantities = [format(q, "f").replace(".", ",") for q in counted] if card.stocked else ["", ""]
+            price = format(card.price, "f").replace(".", ",")
+            rows.append("\t".join([code, card.label, price, "Oui" if card.stocked else "Non", *quantities]))
+        return {"ARTICLES.TXT": "".join(f"{row}\r\n" for row in rows).encode("cp1252", "replace")}
 
     def orders(self, name: str, data: bytes) -> Iterator[SalesDocument]:
         """A row E begins a document, and rows L belong to it."""

@@ -9,13 +9,14 @@ refuses an unknown header ("Fichier inconnu") and a counterpart account in the r
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Literal
 
 from comptoir.testing.books import AccountingProgram, BooksDesk, Posting, day_of
 from comptoir.testing.desk import UnreadableFile, lines_of
 from comptoir.testing.sales import CustomerCard, SaleLine, SalesDesk, SalesDocument, SalesProgram
+from comptoir_sage.catalogue import SageCatalogue
 
 __all__ = ["BooksDesk", "SageBooks", "SageGescom", "SalesDesk"]
 
@@ -117,6 +118,19 @@ class SageGescom(SalesProgram):
         super().__init__(**settings)
         self.version = version
         self.numbers = numbers
+
+    def export(self) -> bytes:
+        """What a user exports in Sage's own format: by its first lines a writer knows the version."""
+        return f"#FLG 000\r\n#VER {self.version}\r\n#CDEP\r\nDEPOT PRINCIPAL\r\n#FIN\r\n".encode("cp850")
+
+    def exports(self) -> Mapping[str, bytes]:
+        """Items and stock, as a user exports them (`comptoir_sage.catalogue`)."""
+        catalogue = SageCatalogue()
+        for code, card in self.items.items():
+            counted = (self.stock or {})[code] if card.stocked else None
+            catalogue.add(code, card.label, card.price, stock=counted)
+        catalogue.reserved = self.reserved
+        return {"ARTICLES.csv": catalogue.items_file(), "STOCK.csv": catalogue.stock_file()}
 
     def orders(self, name: str, data: bytes) -> Iterator[SalesDocument]:
         """By the first line: Sage's own format, else rows."""

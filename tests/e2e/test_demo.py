@@ -18,7 +18,10 @@ from comptoir.store import embedded
 
 pytestmark = [pytest.mark.airflow, pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1500)]
 
-ROUTES = {"orders", "items", "stock", "customers", "customers_back", "books"}
+ROUTES = {
+    "orders", "items", "stock", "customers", "customers_back", "books", "kiosque_orders", "kiosque_stock",
+    "marche_orders", "marche_stock",
+}  # fmt: skip
 DAGS = {f"comptoir__{route}" for route in ROUTES}
 #: Routes that nothing wakes: what changes in EBP is seen by looking.
 BY_SCHEDULE_ALONE = {"comptoir__customers_back"}
@@ -79,7 +82,7 @@ def test_the_day_is_played_both_ways_and_everything_holds(tmp_path: Path) -> Non
     summary = json.loads(said)
     assert summary["ok"] is True
     assert [check["name"] for check in summary["checks"] if not check["ok"]] == []
-    assert len(summary["checks"]) >= 20
+    assert len(summary["checks"]) >= 27
     assert {run["state"] for run in summary["runs"]} == {"success"}
     by_kind: dict[str, set[str]] = {}
     for run in summary["runs"]:
@@ -89,6 +92,9 @@ def test_the_day_is_played_both_ways_and_everything_holds(tmp_path: Path) -> Non
     assert summary["routes"]["orders"]["order"]["delivered"] > 30
     assert summary["routes"]["books"]["journal_entry"]["delivered"] > 60
     assert summary["routes"]["items"]["item"]["delivered"] == 5, "two prices, two SKUs and a new article, each once"
+    for shop in ("kiosque", "marche"):
+        route = summary["routes"][f"{shop}_orders"]
+        assert route["order"]["delivered"] > 3 and route["refund"]["delivered"] > 0
     assert summary["routes"]["customers_back"]["customer"]["delivered"] == 1
     assert {name: len(seconds) for name, seconds in summary["measured"].items()} == {"alone": 20, "in a burst": 20}
     assert all(second > 0 for seconds in summary["measured"].values() for second in seconds)

@@ -1,11 +1,11 @@
-"""A merchant in a box: two shops, EBP, the webhook gateway, Airflow and a scripted day, gone afterwards:
+"""A merchant in a box: shops, EBP, Sage, Ciel, the webhook gateway, Airflow and a scripted day, gone afterwards:
 
     python -m comptoir.airflow.demo [--headless] [--measure] [--json] [--folder DIR] [--port PORT]
 
 Headless it plays the day to its end, both ways, through webhooks and Airflow's scheduler, measures how long orders
-take, loses webhooks on purpose, compares the shops with EBP, and exits with 0 when everything held, with 1 otherwise,
-and with 130 when it was interrupted. Otherwise it stays up until Ctrl-C. Nothing of the caller's own Comptoir or
-Airflow is used or changed.
+take, loses webhooks on purpose, forgets an import, compares the shops with the programs, and exits with 0 when
+everything held, with 1 otherwise, and with 130 when it was interrupted. Otherwise it stays up until Ctrl-C. Nothing of
+the caller's own Comptoir or Airflow is used or changed.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _ignore_signals() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="comptoir demo", description="Two shops, EBP, Airflow and a scripted day, on this machine alone."
+        prog="comptoir demo", description="Shops, EBP, Sage, Ciel, Airflow and a scripted day, on this machine alone."
     )
     parser.add_argument("--headless", action="store_true", help="play the day to its end, check it, exit")
     parser.add_argument(

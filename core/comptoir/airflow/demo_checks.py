@@ -15,11 +15,14 @@ from comptoir.domain.accounts import AccountMap
 
 __all__ = [
     "Check",
+    "Due",
     "Holdings",
     "check_airflow",
     "check_documents",
     "check_secrets",
     "check_webhooks",
+    "due_of",
+    "each_once",
     "missing",
 ]
 
@@ -62,7 +65,7 @@ class Holdings:
 
 
 @dataclass(frozen=True, slots=True)
-class _Due:
+class Due:
     """What a shop's own records say should have arrived."""
 
     paid: Sequence[Sale]
@@ -73,16 +76,16 @@ class _Due:
         return {refund.number: refund.amount for sale in self.paid for refund in sale.refunds}
 
 
-def _due(merchant: Merchant, shop: str, bad: set[str]) -> _Due:
+def due_of(merchant: Merchant, shop: str, bad: set[str]) -> Due:
     sales = [s for s in merchant.sales(shop) if s.placed_on >= merchant.cutover and s.number not in bad]
-    return _Due([s for s in sales if s.money == "paid"], [s for s in sales if s.money == "awaited"])
+    return Due([s for s in sales if s.money == "paid"], [s for s in sales if s.money == "awaited"])
 
 
 def missing(merchant: Merchant) -> int:
     """How many documents EBP does not hold yet, as far as they can be expected."""
     held = Holdings.of(merchant)
-    due = _due(merchant, SHOP, merchant.numbers(SHOP, "unknown_status"))
-    booked = _due(merchant, BOOKED, merchant.numbers(BOOKED, "unknown_status"))
+    due = due_of(merchant, SHOP, merchant.numbers(SHOP, "unknown_status"))
+    booked = due_of(merchant, BOOKED, merchant.numbers(BOOKED, "unknown_status"))
     pieces = {piece for piece, times in held.pieces("VE").items() if times}
     wanted = {sale.number for sale in booked.paid} | {f"{number}A" for number in booked.refunds}
     return (
@@ -98,25 +101,23 @@ def check_documents(merchant: Merchant, parked: Sequence[Any], accounts: Account
     bad = {
         shop: {p.external_id for p in parked if p.connection == shop and p.target is None} for shop in merchant.shops
     }
-    due = _due(merchant, SHOP, bad[SHOP])
+    due = due_of(merchant, SHOP, bad[SHOP])
     orders = {sale.number: sale.total for sale in due.paid}
-    yield _each_once(
+    yield each_once(
         "every paid order since the cutover is in EBP once, to the cent",
         orders,
         held.orders,
         f"{len(bad[SHOP])} parked",
     )
-    yield _each_once("every refund of theirs is in EBP once, to the cent", due.refunds, held.refunds)
+    yield each_once("every refund of theirs is in EBP once, to the cent", due.refunds, held.refunds)
     yield _nothing_else(merchant, due, held)
-    yield from _books(merchant, _due(merchant, BOOKED, bad[BOOKED]), held, accounts)
+    yield from _books(merchant, due_of(merchant, BOOKED, bad[BOOKED]), held, accounts)
     yield _read_again(merchant)
     yield _taken(merchant)
     yield _quarantine(merchant, parked)
 
 
-def _each_once(
-    name: str, wanted: Mapping[str, Decimal], held: Mapping[str, Sequence[Decimal]], note: str = ""
-) -> Check:
+def each_once(name: str, wanted: Mapping[str, Decimal], held: Mapping[str, Sequence[Decimal]], note: str = "") -> Check:
     absent = [number for number in wanted if number not in held]
     twice = [number for number in wanted if len(held.get(number, ())) > 1]
     wrong = [
@@ -131,7 +132,7 @@ def _each_once(
     return Check(name, bool(wanted) and not (absent or twice or wrong), "; ".join(figures))
 
 
-def _nothing_else(merchant: Merchant, due: _Due, held: Holdings) -> Check:
+def _nothing_else(merchant: Merchant, due: Due, held: Holdings) -> Check:
     known = {sale.number for sale in (*due.paid, *due.awaited)}
     history = [s for s in merchant.sales(SHOP) if s.placed_on < merchant.cutover]
     others = sorted(set(held.orders) - known) + sorted(set(held.refunds) - set(due.refunds))
@@ -143,7 +144,7 @@ def _nothing_else(merchant: Merchant, due: _Due, held: Holdings) -> Check:
     )  # fmt: skip
 
 
-def _books(merchant: Merchant, due: _Due, held: Holdings, accounts: AccountMap) -> Iterator[Check]:
+def _books(merchant: Merchant, due: Due, held: Holdings, accounts: AccountMap) -> Iterator[Check]:
     sums: dict[str, Decimal] = {}
     debit = credit = _ZERO
     for entry in held.entries:

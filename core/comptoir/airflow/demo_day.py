@@ -7,11 +7,13 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 from comptoir.airflow import demo_checks
 from comptoir.airflow.demo_checks import Check
+from comptoir.airflow.demo_counters import FORGETFUL, ROUTES, STOCK_ROUTES, Counters
 from comptoir.airflow.demo_measure import Figures, Measure
 from comptoir.airflow.demo_office import BothWays
 from comptoir.airflow.demo_screen import Screen
@@ -35,6 +37,7 @@ _RUN_SECONDS: Final = 60
 _LOST_ORDERS: Final = 14
 
 _EVENT_EVERY: Final = 20.0
+_CIEL_TURNS: Final = 12
 
 
 class Day(Town):
@@ -50,23 +53,24 @@ class Day(Town):
         """The day both ways, the measures, the comparison and the summary; whether everything held."""
         screen = self._screen
         checks = [self._shops_day()]
-        both = BothWays(self._merchant, self._store)
+        both, counters = BothWays(self._merchant, self._store), Counters(self._merchant, self._store)
         since = self._merchant.now()
         with screen.step("Between the shops and EBP") as said:
-            for number, event in enumerate(both.happen(), 1):
+            for number, event in enumerate(chain(both.happen(), counters.happen()), 1):
                 self._event(event)
-                said.text = f"{number} things have changed in EBP and in the shops."
+                said.text = f"{number} things have happened in the programs and in the shops."
             self._export_due = True
         series = self._measure(both)
         checks.append(self._both_arrived(both, since))
+        self._forgotten(counters)
         series.append(self._burst())
         checks += [*_measured(series), *self._without_webhooks(both)]
         with screen.step("EBP's last reports are read") as said:
-            self._last_words(both)
+            self._last_words(both, counters)
             said.text = "EBP's last reports were read, stock was compared once more, and the routes are paused."
         with screen.step("Comparing the shops with EBP") as said:
             runs, reports = self._runs()
-            checks += self._checks(both, runs, reports)
+            checks += self._checks(both, counters, runs, reports)
             said.text = f"{len(checks)} checks were made."
         self._summary(runs, reports, checks, series)
         return all(check.ok for check in checks)
@@ -178,15 +182,31 @@ class Day(Town):
     def _switched_off(self, shop: str) -> list[str]:
         return [topic for topic, state in self._merchant.webhooks(shop).items() if state == "disabled"]
 
-    def _last_words(self, both: BothWays) -> None:
-        """EBP's reports are read, its stock is exported and published, and the routes come to rest."""
+    def _last_words(self, both: BothWays, counters: Counters) -> None:
+        """The programs' reports are read, EBP's stock is exported and published, and the routes come to rest."""
         self._wait(self._all_there, _ARRIVAL_SECONDS, "The last orders do not arrive")
         self._import()
         self._round(["orders", "books", "customers"])
+        if not counters.imported():
+            self._round(ROUTES)
         self._exported()
-        self._round(["stock"])
-        self._within(lambda: both.stock_is_right(self._parked()), _SETTLE_SECONDS / 3)
+        self._round(["stock", *STOCK_ROUTES])
+        right = lambda: both.stock_is_right(self._parked()) and counters.stock_is_right()  # noqa: E731
+        self._within(right, _SETTLE_SECONDS / 3)
         self._settle()
+
+    def _forgotten(self, counters: Counters) -> None:
+        """Ciel's operator has not imported: `comptoir todo` says so, with the euros at stake. Then he does."""
+        with self._screen.step("An operator forgets his import") as said:
+            self._wait(lambda: not counters.lacking(), _ARRIVAL_SECONDS, "The small shops' sales do not arrive")
+            told = self._within(lambda: bool(counters.forgotten()), _SETTLE_SECONDS)
+            for item in counters.forgotten():
+                self._screen.line(f"           comptoir todo: {item.what}")
+            counters.come_back()
+            self._loud = True
+            self._export_due |= self._import()
+            self._loud = False
+            said.text = "The list named what was forgotten; now it is imported." if told else "NOBODY noticed it."
 
     def _parked(self) -> dict[str, set[str]]:
         """Records in quarantine that were never landed, by connection."""
@@ -252,7 +272,11 @@ class Day(Town):
                 return found
 
     def _checks(
-        self, both: BothWays, runs: Sequence[Mapping[str, Any]], reports: Sequence[Mapping[str, Any]]
+        self,
+        both: BothWays,
+        counters: Counters,
+        runs: Sequence[Mapping[str, Any]],
+        reports: Sequence[Mapping[str, Any]],
     ) -> list[Check]:
         merchant = self._merchant
         accounts = check_installation(merchant.config).accounts
@@ -261,6 +285,7 @@ class Day(Town):
         return [
             *demo_checks.check_documents(merchant, list_open(merchant.config), accounts),
             *both.checks(self._parked()),
+            *counters.checks(self._parked()),
             *demo_checks.check_airflow(runs, self._dags.values(), self._woken(), documents, acknowledged),
             demo_checks.check_webhooks(merchant, self._store.handled(), self._store.waiting()),
             demo_checks.check_secrets(merchant, reports, self._airflow.log_dir),
@@ -315,7 +340,9 @@ class Day(Town):
         say(f"Gateway   {self._hooks.url}/health   its log: {merchant.home / 'gateway.log'}")
         say(f"Files     {merchant.folder / 'exchange'}")
         say("          gesco/import and compta/compta wait for EBP; taken is what it has imported, ack what it said,")
-        say("          gesco/export what it says of articles, stock and customers")
+        say(
+            "          gesco/export what it says of articles, stock and customers; sage/gescom and ciel/gescom likewise"
+        )
         say(f"Logs      {airflow.log_dir}")
         for shop, address in merchant.addresses.items():
             say(f"Shop      {address}/wp-json/wc/v3 ({shop}; it has an interface only, no pages)")
@@ -327,6 +354,7 @@ class Day(Town):
             ("match list", "what no shop has, and what may be the same: nothing is made unasked"),
             ("plan items", "what would be written, value by value"),
             ("webhooks", "which webhooks stand, and when something came last"),
+            ("todo", "what waits for a person, with its euros: Ciel's operator forgets his imports now and then"),
             ("quarantine list", "what needs a person, and why"),
             ("routes", "the routes and their last runs"),
             ("run stock", "any route by hand"),
@@ -339,7 +367,7 @@ class Day(Town):
     def live(self) -> None:
         """Events, imports and exports, one line each, until an interruption or the end of one of the programs."""
         both = BothWays(self._merchant, self._store)
-        changes = both.happen()
+        changes, counters = both.happen(), Counters(self._merchant, self._store)
         shops = self._merchant.shops
         next_event, turn = time.monotonic() + 5, 0
         while True:
@@ -348,12 +376,23 @@ class Day(Town):
             if now < next_event:
                 continue
             next_event, turn = now + _EVENT_EVERY, turn + 1
+            self._desk_of_ciel(counters, turn)
             # The back office begins: a new article, which then waits in the list for review.
             if turn % (len(shops) + 1) != 1:
                 self._event(self._merchant.next_event(shops[turn % len(shops)]))
                 continue
             self._event(next(changes, None) or both.recount())
             self._export_due = True
+
+    def _desk_of_ciel(self, counters: Counters, turn: int) -> None:
+        """For two minutes of four nobody imports there, until the list is looked at."""
+        if turn % _CIEL_TURNS == 1:
+            self._merchant.away.add(FORGETFUL)
+            self._screen.line("           Ciel ciel: nobody is at the desk")
+        elif turn % _CIEL_TURNS == _CIEL_TURNS // 2 + 1:
+            for item in counters.forgotten():
+                self._screen.line(f"           comptoir todo: {item.what}")
+            counters.come_back()
 
 
 def _moment(text: str) -> datetime:

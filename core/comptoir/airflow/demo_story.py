@@ -1,4 +1,4 @@
-"""The merchant of the demo: his configuration, his two shops, and the person at the desk who runs EBP."""
+"""The merchant of the demo: his shops, and the persons at the desks who run EBP, Sage and Ciel."""
 
 from __future__ import annotations
 
@@ -17,98 +17,47 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 from zoneinfo import ZoneInfo
 
+from comptoir.airflow.demo_config import CONFIG, PATIENCE_HOURS
 from comptoir.app.connectors import load_connector
 from comptoir.app.credentials import variable
 from comptoir.app.system import SystemClock, SystemRandom
 
-__all__ = ["OFFICE", "SHOP", "Happened", "Imported", "Merchant", "Sale", "Step", "net_of", "sandbox_of"]
+__all__ = [
+    "BUSY",
+    "COUNTERS",
+    "OFFICE",
+    "PROGRAMS",
+    "SHOP",
+    "Handled",
+    "Happened",
+    "Merchant",
+    "Sale",
+    "Step",
+    "net_of",
+    "own_code",
+    "sandbox_of",
+]
 
 #: Days before today from which on the hub passes documents on; the shops have been open for longer.
 CUTOVER_DAYS: Final = 4
 SEEDED_DAYS: Final = 9
 SEEDED_ORDERS: Final = 40
-
-CONFIG: Final = """\
-# The merchant of Comptoir's demo. No secret belongs here: the keys of the shops are in the environment
-# (AIRFLOW_CONN_BOUTIQUE, AIRFLOW_CONN_ATELIER). A real shop would be polled every quarter of an hour: webhooks bring
-# what happens, and the schedule what a lost one did not say.
-
-[company]
-name = "Maison Exemple"
-country = "FR"
-currency = "EUR"
-siren = "303265045"
-
-[gateway]                       # where the shops reach `comptoir gateway`; their webhooks are made and kept standing
-url = "{gateway}"
-
-[connections.boutique]          # WooCommerce 11.0; its sales are numbered and booked by the back office
-connector = "woocommerce"
-cutover = "{cutover}"          # earlier orders are kept and matched, never delivered or posted
-invoicing = "gesco"
-
-[connections.atelier]           # WooCommerce 7.9, prices without tax; its sales are booked by the hub
-connector = "woocommerce"
-cutover = "{cutover}"
-invoicing = "self"
-
-[connections.gesco]             # EBP Gestion Commerciale: takes orders; prices, stock and addresses come from it
-connector = "ebp"
-folder = "exchange/gesco"
-item_identity = "Article - Identifiant unique"
-
-[connections.compta]            # EBP Comptabilité
-connector = "ebp"
-folder = "exchange/compta"
-
-[routes.orders]                 # with their refunds, and with their buyers
-entity = "order"
-from = "boutique"
-to = ["gesco"]
-schedule = "* * * * *"
-triggers = ["webhook"]
-
-[routes.items]                  # prices, codes and barcodes; what a shop does not have waits: comptoir match list
-entity = "item"
-from = "gesco"
-to = ["boutique", "atelier"]
-schedule = "* * * * *"
-triggers = ["webhook"]
-
-[routes.stock]                  # what may be offered: counted, less what EBP has promised, less open orders
-entity = "stock"
-from = "gesco"
-to = ["boutique", "atelier"]
-schedule = "* * * * *"
-triggers = ["webhook"]
-
-[routes.customers]
-entity = "customer"
-from = "boutique"
-to = ["gesco"]
-schedule = "* * * * *"
-triggers = ["webhook"]
-
-[routes.customers_back]         # the other way: only what somebody changed in EBP
-entity = "customer"
-from = "gesco"
-to = ["boutique"]
-schedule = "* * * * *"
-
-[routes.books]
-entity = "journal_entry"
-from = "hub"
-to = ["compta"]
-schedule = "* * * * *"
-triggers = ["webhook"]
-"""
+#: In each of the small shops.
+FEW_ORDERS: Final = 8
 
 #: Name -> what kind of shop it is. The seeds are those of shops that sell in France only.
 SHOPS: Final[Mapping[str, Mapping[str, Any]]] = {
     "boutique": {"version": "11.0.1", "seed": 15, "prices_include_tax": True},
     "atelier": {"version": "7.9.0", "seed": 45, "prices_include_tax": False},
+    "kiosque": {"version": "11.0.1", "seed": 15, "prices_include_tax": True},
+    "marche": {"version": "11.0.1", "seed": 45, "prices_include_tax": True},
 }
+#: Those whose whole day is played, and the small ones with the back office that books each.
+BUSY: Final = ("boutique", "atelier")
+COUNTERS: Final[Mapping[str, str]] = {"kiosque": "sage", "marche": "ciel"}
 DESKS: Final = ("gesco", "compta")
+#: What each desk works with.
+PROGRAMS: Final[Mapping[str, str]] = {"gesco": "EBP", "compta": "EBP", "sage": "Sage", "ciel": "Ciel"}
 #: The shops' tax classes -> percent.
 RATES: Final[Mapping[str, Decimal]] = {
     "": Decimal(20),
@@ -190,11 +139,16 @@ class Happened:
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
-    """What the person at one desk has just imported."""
+class Handled:
+    """The files that the person at one desk has just imported, or exported."""
 
     desk: str
     files: Sequence[str]
+
+
+def own_code(shop: str, code: str) -> str:
+    """The code by which a small shop knows an article."""
+    return f"{shop[0].upper()}-{code}"
 
 
 def net_of(gross: Decimal, rate: Decimal) -> Decimal:
@@ -222,6 +176,9 @@ class Merchant:
         self._shop_kit, self._desk_kit = sandbox_of("woocommerce"), sandbox_of("ebp")
         self._shops: dict[str, Any] = {}
         self.desks: dict[str, Any] = {}
+        #: The desks of Sage and Ciel; those whose operator forgets to import stand in `away`, too.
+        self.counters: dict[str, Any] = {}
+        self.away: set[str] = set()
         self._addresses: dict[str, str] = {}
         self._days: dict[str, list[Step]] = {}
         self._webhook_secrets: dict[str, str] = {}
@@ -263,17 +220,29 @@ class Merchant:
         return self._addresses
 
     def write_files(self, gateway: str) -> None:
-        """The configuration and the folders that he shares with EBP. `gateway`: the address for webhooks."""
-        self.config.write_text(CONFIG.format(cutover=self.cutover, gateway=gateway), encoding="utf-8")
+        """The configuration and the folders that he shares with his programs. `gateway`: the address for webhooks."""
+        text = CONFIG.format(cutover=self.cutover, gateway=gateway, patience=PATIENCE_HOURS)
+        self.config.write_text(text, encoding="utf-8")
         for desk in DESKS:
             exchange = self.folder / "exchange" / desk
             exchange.mkdir(parents=True, exist_ok=True)
             self.desks[desk] = self._desk_kit.EbpSandbox(exchange)
+        sage, ciel = sandbox_of("sage"), sandbox_of("ciel")
+        programs = {"sage": sage.SageGescom(customers={"WEBDIVERS"}), "ciel": ciel.CielGescom()}
+        for program in programs.values():
+            for item in ("PORT", "FRAIS", "REMISE", "ARRONDI", "DIVERS"):
+                program.add(item)
+        (self.folder / "sage_gescom.txt").write_bytes(programs["sage"].export())
+        for name, program in programs.items():
+            exchange = self.folder / "exchange" / name
+            exchange.mkdir(parents=True, exist_ok=True)
+            takes = "list" if name == "sage" else "rename"
+            self.counters[name] = sage.SalesDesk(exchange, program, takes=takes)
 
     def open_shops(self) -> None:
-        """Two shops with orders of the last days, each on a port of its own of this machine.
+        """His shops with orders of the last days, each on a port of its own of this machine.
 
-        EBP has a card for each of their articles; the atelier's prices are EBP's without tax.
+        Each back office has a card for each of their articles; the atelier's prices are EBP's without tax.
         """
         random = SystemRandom()
         for name, settings in SHOPS.items():
@@ -285,7 +254,7 @@ class Merchant:
             )
             self._shops[name] = shop
             self._price(name)
-            shop.seed_orders(SEEDED_ORDERS, days=SEEDED_DAYS)
+            shop.seed_orders(SEEDED_ORDERS if name in BUSY else FEW_ORDERS, days=SEEDED_DAYS)
             self._addresses[name] = self._stack.enter_context(self._shop_kit.serve(shop))
             self._webhook_secrets[name] = random.bytes(20).hex()
 
@@ -294,7 +263,13 @@ class Merchant:
         for product in list(self._shops[name].products.values()):
             if not product.sku or product.type not in ("simple", "variation"):
                 continue
-            if name == SHOP:
+            if name in COUNTERS:
+                # Goods of its own: what is sold here is nobody else's.
+                product.sku = own_code(name, product.sku)
+                net = net_of(Decimal(product.regular_price), RATES[product.tax_class])
+                stock = None if product.stock is None else Decimal(product.stock)
+                self.counters[COUNTERS[name]].program.add(product.sku, product.name, price=net, stock=stock)
+            elif name == SHOP:
                 gross, rate = Decimal(product.regular_price), RATES[product.tax_class]
                 net = net_of(gross, rate)
                 stock = None if product.stock is None else Decimal(product.stock)
@@ -347,9 +322,9 @@ class Merchant:
         return done
 
     def whole_day(self) -> Sequence[Happened]:
-        """A whole day in both shops, at once."""
+        """A whole day in the busy shops, at once."""
         begun = len(self.happened)
-        for shop in SHOPS:
+        for shop in BUSY:
             self.next_event(shop)
             while self._days[shop]:
                 self.next_event(shop)
@@ -359,15 +334,17 @@ class Merchant:
         """The orders to which events of a kind have happened."""
         return {event.number for event in self.happened if (event.shop, event.key) == (shop, key)}
 
-    def import_files(self) -> Sequence[Imported]:
-        """The person at each desk imports what is there, and EBP's lists go back."""
-        found = [Imported(name, desk.step()) for name, desk in self.desks.items()]
+    def import_files(self) -> Sequence[Handled]:
+        """The person at each desk imports what is there, unless he forgets it, and the programs' lists go back."""
+        present = {name: desk for name, desk in self.counters.items() if name not in self.away}
+        found = [Handled(name, desk.step()) for name, desk in {**self.desks, **present}.items()]
         return [imported for imported in found if imported.files]
 
-    def export(self) -> Sequence[str]:
-        """The person at the desk exports EBP's items, stock and customers; the names of the files."""
-        written: Sequence[str] = self.desks[OFFICE].export()
-        return written
+    def export(self) -> Sequence[Handled]:
+        """The persons at the desks export items, stock and, of EBP, customers."""
+        present = {name: desk for name, desk in self.counters.items() if name not in self.away}
+        exporting = {OFFICE: self.desks[OFFICE], **present}
+        return [Handled(name, desk.export()) for name, desk in exporting.items()]
 
     def send_webhooks(self) -> None:
         """Each shop runs its queue of webhooks once; how many were taken and how many were lost is counted."""
@@ -404,6 +381,10 @@ class Merchant:
     def products(self, shop: str) -> list[int]:
         """Every product and variation of a shop."""
         return [int(number) for number in list(self._shops[shop].products)]
+
+    def stocked(self, shop: str) -> list[str]:
+        """The SKUs of which a shop counts the stock."""
+        return [p.sku for p in list(self._shops[shop].products.values()) if p.sku and p.stock is not None]
 
     def shown(self, shop: str, kind: str, number: int) -> dict[str, Any]:
         """A record of `products` or `customers` as a shop shows it now."""

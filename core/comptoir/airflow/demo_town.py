@@ -16,7 +16,7 @@ from typing import Final
 from comptoir.airflow.demo_gateway import GatewayProcess
 from comptoir.airflow.demo_screen import Screen
 from comptoir.airflow.demo_store import DemoStore
-from comptoir.airflow.demo_story import Happened, Merchant
+from comptoir.airflow.demo_story import PROGRAMS, Happened, Merchant
 from comptoir.airflow.runtime import AirflowRuntime, free_port
 from comptoir.airflow.serve import DATABASE
 from comptoir.app import database
@@ -32,7 +32,7 @@ _ROUND_SECONDS: Final = 300.0
 _START_SECONDS: Final = 300.0
 
 #: One task of each route may wait for more work at the same time: waiting needs no core.
-_PARALLELISM: Final = 6
+_PARALLELISM: Final = 10
 
 _WEBHOOKS_EVERY: Final = 0.3
 _DESK_EVERY: Final = 2.0
@@ -63,7 +63,7 @@ class Town:
         """The merchant's files, his shops, PostgreSQL, the gateway and Airflow."""
         merchant, screen = self._merchant, self._screen
         screen.line(f"A merchant in a box, in {merchant.folder}")
-        with screen.step("Opening two shops") as said:
+        with screen.step("Opening the shops") as said:
             port = free_port()
             merchant.write_files(f"http://127.0.0.1:{port}")
             self._stack.callback(merchant.close)
@@ -71,7 +71,7 @@ class Town:
             merchant.write_environment()
             merchant.export()
             orders = sum(len(merchant.sales(shop)) for shop in merchant.shops)
-            said.text = f"Two shops are open, with {orders} orders; the hub begins with those of {merchant.cutover}."
+            said.text = f"Four shops are open, with {orders} orders; the hub begins with those of {merchant.cutover}."
         with screen.step("Starting PostgreSQL") as said:
             server = self._stack.enter_context(EmbeddedServer.acquire(merchant.home))
             server.ensure_database(DATABASE)
@@ -151,14 +151,14 @@ class Town:
         """Whether there was anything to import."""
         imported = self._merchant.import_files()
         for done in imported if self._loud else ():
-            self._screen.line(f"           EBP {done.desk} imports {', '.join(done.files)}")
+            self._screen.line(f"           {PROGRAMS[done.desk]} {done.desk} imports {', '.join(done.files)}")
         return bool(imported)
 
     def _export(self) -> None:
-        names = self._merchant.export()
+        exported = self._merchant.export()
         self._export_due, self._next_export = False, time.monotonic() + _EXPORT_EVERY
-        if self._loud:
-            self._screen.line(f"           EBP gesco exports {', '.join(names)}")
+        for done in exported if self._loud else ():
+            self._screen.line(f"           {PROGRAMS[done.desk]} {done.desk} exports {', '.join(done.files)}")
 
     def _event(self, event: Happened) -> None:
         self._screen.line(f"           {event.shop}: {event.title_fr}, no {event.number} ({event.title_en})")

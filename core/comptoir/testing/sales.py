@@ -9,6 +9,7 @@ the person: `step()` imports what lies in `gescom/`, and acknowledges it as told
 from __future__ import annotations
 
 import abc
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -76,6 +77,15 @@ class CustomerCard:
     vat_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class ItemCard:
+    """What a user sees of an item: its price is without tax."""
+
+    label: str
+    price: Decimal
+    stocked: bool
+
+
 class SalesProgram(abc.ABC):
     """The documents and cards of one folder, in memory.
 
@@ -101,6 +111,7 @@ class SalesProgram(abc.ABC):
         self.refuse = dict(refuse or {})
         self.documents: list[SalesDocument] = []
         self.cards: dict[str, CustomerCard] = {}
+        self.items: dict[str, ItemCard] = {}
         self.outcomes: list[Outcome] = []
         self.reserved: dict[str, Decimal] = {}
 
@@ -140,6 +151,18 @@ class SalesProgram(abc.ABC):
                 continue
             self._take(document)
             outcome.taken.append(document.web)
+
+    def add(self, item: str, label: str = "", *, price: Decimal = Decimal(0), stock: Decimal | None = None) -> None:
+        """A card of an item, its price without tax; from the first one on, only items that have a card exist. Without
+        `stock` it is not counted."""
+        if self.stock is None:
+            self.stock = {}
+        self.stock[item] = stock or Decimal(0)
+        self.items[item] = ItemCard(label or item, price, stock is not None)
+
+    def exports(self) -> Mapping[str, bytes]:
+        """The lists that a user exports, by their file's name: what is known of items, and of their stock."""
+        return {}
 
     def available(self, item: str) -> Decimal:
         """What can still be sold: the stock less the goods of orders."""
@@ -198,6 +221,7 @@ class SalesDesk(Desk[SalesProgram]):
         report: bool = True,
     ) -> None:
         self.lists = takes == "list"
+        self._exported = 0
         super().__init__(folder, program, takes="move" if takes == "list" else takes, report=report)
 
     def step(self) -> list[str]:
@@ -206,6 +230,21 @@ class SalesDesk(Desk[SalesProgram]):
         if done and self.lists:
             self.drop("documents", self.program.document_list())
         return done
+
+    def export(self) -> list[str]:
+        """Writes the program's lists into `export/`, each whole at once and newer than the one before; their names."""
+        folder = self.folder / "export"
+        folder.mkdir(exist_ok=True)
+        files = self.program.exports()
+        for name, data in files.items():
+            part = folder / f".{name}"
+            part.write_bytes(data)
+            # Two exports within a tick of the clock are two exports.
+            moment = max(part.stat().st_mtime_ns, self._exported + 1_000_000)
+            os.utime(part, ns=(moment, moment))
+            part.replace(folder / name)
+            self._exported = moment
+        return list(files)
 
 
 def _cents(value: Decimal) -> Decimal:
