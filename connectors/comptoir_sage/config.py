@@ -51,7 +51,7 @@ class SageConfig(JournalConfig, SalesSettings, ListSettings):
     )
     external_reference: str = Field(default="", max_length=100, description="Template of field 79, from version 10 on")
     collective_account: str = Field(default="411000", pattern=r"^[0-9]{3}[0-9A-Z]{0,10}$")
-    price_category: int = Field(default=1, ge=1, le=32)
+    price_category: int = Field(default=1, ge=1, le=32, description="Of web orders; items have its price")
     shipping_mode: int = Field(default=1, ge=1, le=50, description="Sage's mode d'expédition")
     order_status: Literal[0, 1, 2] = Field(default=0, description="0 entered, 1 confirmed, 2 accepted")
     deposits: bool = Field(default=True, description="What was paid stands on the document as a deposit")

@@ -50,7 +50,7 @@ _PERSON = frozenset({"m.", "m", "mr", "monsieur", "mme", "madame", "mlle", "made
 _ITEM_FIELDS = frozenset({
     "AR_Ref", "AG_No1", "AG_No2", "AE_Ref", "AR_Design", "EG_Enumere1", "EG_Enumere2", "AR_CodeBarre", "AR_PrixVen",
     "AR_PrixTTC", "PV_HT", "PV_TTC", "AR_PoidsNet", "AR_UnitePoids", "AR_SuiviStock", "AR_Sommeil", "TA_Code",
-    "TA_Taux", "F_ARTCLIENT", "F_ARTCOMPTA", "F_FAMCOMPTA", "cbModification",
+    "TA_Taux", "F_ARTCOMPTA", "F_FAMCOMPTA", "cbModification",
 })  # fmt: skip
 _STOCK_EXTRA = frozenset({"DE_No", "U_Intitule"})
 _CUSTOMER_EXTRA = frozenset({"CT_Ape", "N_CatCompta", "CT_Sommeil", "CT_Qualite"})
@@ -120,25 +120,36 @@ def basis(gross: Any) -> str:
 
 
 def prices(
-    price: Any, gross: Any, net_price: Any, gross_price: Any, categories: Any, currency: str, decimal_sign: str
+    price: Any,
+    gross: Any,
+    net_price: Any,
+    gross_price: Any,
+    categories: Any,
+    category: int,
+    currency: str,
+    decimal_sign: str,
 ) -> list[dict[str, Any]]:
-    """The item's own price in the list HT or TTC, those of price categories in CAT1, CAT2 ...; 0 is none."""
+    """The price in the list HT or TTC: that of the price category of web orders, else the item's own; 0 is none.
+
+    Prices of other categories are given to nobody: a shop would take one of them for its own.
+    """
     given = [("HT", "excl", number(net_price, decimal_sign)), ("TTC", "incl", number(gross_price, decimal_sign))]
-    own = number(price, decimal_sign)
+    own, mark = number(price, decimal_sign), word(gross)
+    for number_of, amount, its_mark in _packed(categories):
+        if number_of == str(category):
+            own, mark = _number(amount), its_mark
     if own:
-        kind = basis(gross)
+        kind = basis(mark)
         given.append(("HT" if kind == "excl" else "TTC", kind, own))
-    for category, amount, mark in _packed(categories):
-        given.append((f"CAT{category}", basis(mark), _number(amount)))
     found: dict[str, dict[str, Any]] = {}
-    for price_list, kind, price_of in given:
-        if not price_of:
+    for price_list, kind, amount_of in given:
+        if not amount_of:
             continue
-        if price_of < 0:
-            raise ValueError(f"the price {price_list} {price_of} is negative")
+        if amount_of < 0:
+            raise ValueError(f"the price {price_list} {amount_of} is negative")
         if price_list in found:
             raise ValueError(f"there are two prices {price_list}")
-        found[price_list] = {"price_list": price_list, "amount": price_of, "currency": currency, "basis": kind}
+        found[price_list] = {"price_list": price_list, "amount": amount_of, "currency": currency, "basis": kind}
     return list(found.values())
 
 
@@ -191,7 +202,7 @@ def weight(value: Any, unit: Any, decimal_sign: str) -> Decimal | None:
 
 
 def item_extra(record: Mapping[str, Any]) -> dict[str, str]:
-    """What has no place in the model: family, unit, publication, origin, a barcode that is no GTIN, other columns."""
+    """What has no place in the model: family, prices of categories, unit, origin, a barcode that is no GTIN, others."""
     found = extra_of(record, _ITEM_FIELDS)
     if (bar_code := word(record.get("AR_CodeBarre"))) and gtin(bar_code) is None:
         found["AR_CodeBarre"] = bar_code

@@ -110,9 +110,9 @@ def test_items_variants_prices_and_vat(sage: SageDatabase, tmp_path: Path) -> No
     }
     assert set(items) == {"MUG-001", "THE-VRAC", "TSHIRT/11/21", "TSHIRT/11/22", "PORT", "VIEUX"}
     mug = items["MUG-001"]
-    assert [(p.price_list, p.amount, p.basis) for p in mug.prices] == [
-        ("HT", Decimal("12.5"), "excl"), ("CAT1", Decimal("11.9"), "excl"), ("CAT2", Decimal("14.9"), "incl"),
-    ]  # fmt: skip
+    # The price of web orders' category, not the card's own 12.50; what other categories pay is no shop's price.
+    assert [(p.price_list, p.amount, p.basis) for p in mug.prices] == [("HT", Decimal("11.9"), "excl")]
+    assert mug.extra["F_ARTCLIENT"] == "1=11.900000/0|2=14.900000/1"
     assert (mug.tax_category, mug.tax_rate, mug.weight_kg, mug.gtins) == (
         "C20",
         20,
@@ -121,6 +121,9 @@ def test_items_variants_prices_and_vat(sage: SageDatabase, tmp_path: Path) -> No
     )
     # A price of a category was changed after the card.
     assert mug.modified_at == datetime(2026, 11, 21, 17, 30, tzinfo=UTC)
+    row = pulled(connector(sage, tmp_path, read_by="sql"), EntityName.ITEM)["MUG-001"]
+    other = {n: mapped(row, price_category=n).prices[0] for n in (2, 3)}
+    assert [(p.price_list, p.amount) for p in other.values()] == [("TTC", Decimal("14.9")), ("HT", Decimal("12.5"))]
     tea = items["THE-VRAC"]
     assert (tea.tax_category, tea.tax_rate, tea.unit, tea.weight_kg) == ("C55", Decimal("5.5"), "KGM", 1)
     assert [(p.price_list, p.basis) for p in tea.prices] == [("TTC", "incl")]
@@ -181,7 +184,8 @@ def test_by_sql_only_what_changed_is_read_and_stock_always_whole(sage: SageDatab
     sage.run("update F_ARTICLE set AR_Design = 'Port', cbModification = '2026-11-21 17:21' where AR_Ref = 'PORT'")
     assert set(pulled(made, EntityName.ITEM, newest)) == {"MUG-001", "PORT"}
     assert len(pulled(made, EntityName.STOCK, newest)) == 10
-    assert all(item.modified_at is None for item in pulled(made, EntityName.STOCK).values())
+    # Dated when it was asked for: an order that was taken later is not in it.
+    assert {item.modified_at for item in pulled(made, EntityName.STOCK).values()} == {connector_context().clock.now()}
 
 
 def test_the_night_when_clocks_go_back_loses_no_change(sage: SageDatabase, tmp_path: Path) -> None:

@@ -162,8 +162,8 @@ def test_a_price_without_its_basis_is_none(tmp_path: Path) -> None:
 
 
 def test_a_result_of_another_query_or_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "items.csv"
     for mark in ("stock 1", "items 2", "items"):
-        path = tmp_path / "items.csv"
         path.write_bytes(f"Comptoir;AR_Ref;AR_Design\r\n{mark};A;Un\r\n".encode())
         put(tmp_path, path)
         with pytest.raises(ConfigError, match=f"says '{mark}' and not 'items 1'"):

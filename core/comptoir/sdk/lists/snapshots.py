@@ -104,7 +104,7 @@ class ListFolder(ListReader):
 
     def query_pages(self, request: PullRequest, query: Query) -> Iterator[Page]:
         """The rows of a packaged query: those that changed since `request.since` where a row has a moment of its own,
-        else all of them.
+        else all of them, dated when the query was asked: what was counted later is not in it.
 
         The errors are those of `comptoir.sdk.sql`, and StorageFull when the result cannot be spooled.
         """
@@ -113,19 +113,17 @@ class ListFolder(ListReader):
         after = None
         if column is not None and request.since is not None:
             after = (column, self.since(request.since - self.back))
+        asked_at = self._ctx.clock.now()
         with self._spool() as spool:
             with open_database(self._ctx) as database:
                 database.spool(query, spool, after=after)
             spool.seek(0)
-            source = Source(
-                spool, f"{query.name}.sql", self._ctx.clock.now(), lambda: True, None, self._own_moment(spool, column)
-            )
+            dated = None if column is None else self._own_moment(spool, column)
+            source = Source(spool, f"{query.name}.sql", asked_at, lambda: True, None, dated)
             yield from self._read(source, layout, request)
 
-    def _own_moment(self, spool: BinaryIO, column: str | None) -> Callable[[Row], datetime | None]:
-        """The moment of a row, by which the next read begins; None for lists that are always read whole."""
-        if column is None:
-            return lambda _: None
+    def _own_moment(self, spool: BinaryIO, column: str) -> Callable[[Row], datetime | None]:
+        """The moment of a row, by which the next read begins."""
         _, header, _ = next(rows(spool, "utf-8"))
         at = header.index(column)
 

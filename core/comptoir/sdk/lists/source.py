@@ -108,4 +108,5 @@ class TakenDocuments:
 
 
 def _line(batch: str, ack: Acknowledgement) -> str:
-    return " ".join((batch, ack.natural_key, ack.external_id or "")).replace("\n", " ")
+    # Not the program's number: it changes when an order becomes a delivery note.
+    return f"{batch} {ack.natural_key}".replace("\n", " ")
