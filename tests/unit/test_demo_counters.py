@@ -126,6 +126,12 @@ def test_nothing_is_there_before_it_was_brought(world: World) -> None:
     assert [event.key for event in world.events].count("sale") == 4
 
 
+def test_while_the_demo_is_up_the_small_shops_sell_by_turns(world: World) -> None:
+    sold = [world.counters.sale() for _ in range(5)]
+    assert [event.shop for event in sold] == ["kiosque", "marche", "kiosque", "marche", "kiosque"]
+    assert all(any(sale.number == event.number for sale in world.merchant.sales(event.shop)) for event in sold)
+
+
 def test_a_forgotten_import_is_there_and_not_imported(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.take("sage")
     euros = world.wait("ciel", monkeypatch)

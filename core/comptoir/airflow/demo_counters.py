@@ -36,6 +36,7 @@ class Counters:
     def __init__(self, merchant: Merchant, store: DemoStore) -> None:
         self._merchant = merchant
         self._store = store
+        self._sales = 0
         self._told: Sequence[Todo] = ()
         self._waited: Mapping[str, Decimal] = {}
 
@@ -56,6 +57,14 @@ class Counters:
             given = {"amount": _GIVEN_BACK, "reason": "Geste commercial", "api_refund": False}
             merchant.change(shop, "POST", f"orders/{numbers[0]}/refunds", given)
             yield Happened(shop, "refund", f"{_GIVEN_BACK} are given back", "Geste commercial", numbers[0])
+
+    def sale(self) -> Happened:
+        """One more sale in the small shops, by turns."""
+        shop = tuple(COUNTERS)[self._sales % len(COUNTERS)]
+        sku, quantity = _SOLD[self._sales // len(COUNTERS) % len(_SOLD)]
+        self._sales += 1
+        number = self._merchant.sell(shop, own_code(shop, sku), quantity)
+        return Happened(shop, "sale", f"a sale that {self.program_of(shop)} will book", "Vente", number)
 
     def come_back(self) -> None:
         """The operator is at his desk again, and imports what waits."""

@@ -17,7 +17,7 @@ from comptoir.airflow.demo_counters import FORGETFUL, ROUTES, STOCK_ROUTES, Coun
 from comptoir.airflow.demo_measure import Figures, Measure
 from comptoir.airflow.demo_office import BothWays
 from comptoir.airflow.demo_screen import Screen
-from comptoir.airflow.demo_story import SHOP
+from comptoir.airflow.demo_story import BUSY, SHOP
 from comptoir.airflow.demo_town import Town
 from comptoir.airflow.runtime import ADMIN
 from comptoir.app.bootstrap import check_installation
@@ -37,7 +37,8 @@ _RUN_SECONDS: Final = 60
 _LOST_ORDERS: Final = 14
 
 _EVENT_EVERY: Final = 20.0
-_CIEL_TURNS: Final = 12
+#: In the first half of so many events nobody sits at Ciel's desk: two sales of the small shops fall into it.
+_CIEL_TURNS: Final = 16
 
 
 class Day(Town):
@@ -368,7 +369,6 @@ class Day(Town):
         """Events, imports and exports, one line each, until an interruption or the end of one of the programs."""
         both = BothWays(self._merchant, self._store)
         changes, counters = both.happen(), Counters(self._merchant, self._store)
-        shops = self._merchant.shops
         next_event, turn = time.monotonic() + 5, 0
         while True:
             self._tick()
@@ -378,14 +378,16 @@ class Day(Town):
             next_event, turn = now + _EVENT_EVERY, turn + 1
             self._desk_of_ciel(counters, turn)
             # The back office begins: a new article, which then waits in the list for review.
-            if turn % (len(shops) + 1) != 1:
-                self._event(self._merchant.next_event(shops[turn % len(shops)]))
-                continue
-            self._event(next(changes, None) or both.recount())
-            self._export_due = True
+            if turn % 4 == 1:
+                self._event(next(changes, None) or both.recount())
+                self._export_due = True
+            elif turn % 4 == 3:
+                self._event(counters.sale())
+            else:
+                self._event(self._merchant.next_event(BUSY[(turn // 2 + 1) % len(BUSY)]))
 
     def _desk_of_ciel(self, counters: Counters, turn: int) -> None:
-        """For two minutes of four nobody imports there, until the list is looked at."""
+        """Now and then nobody imports there, until the list is looked at."""
         if turn % _CIEL_TURNS == 1:
             self._merchant.away.add(FORGETFUL)
             self._screen.line("           Ciel ciel: nobody is at the desk")
