@@ -36,7 +36,7 @@ class CreditNoteBuilder(OrderBuilder):
         rows = [*self.item_rows(), *self.charge_rows(charges)]
         left = total - modelled_total(rows, freight, rate, gross=self.gross)
         if left > self.settings.max_rounding:
-            rows += self.spread(left, sold["rates"] if sold else {})
+            rows += self.spread(left, sold.get("rates", {}) if sold else {})
         closed = self.close(rows, freight, rate, total)
         if not closed and not freight:
             raise self.refuse(
