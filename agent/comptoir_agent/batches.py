@@ -134,6 +134,8 @@ class Batches:
             self._place(key, batch)
         if batch.stage in ("unclear", "refused"):
             self._decided(key, batch, told)
+            if batch.stage not in ("unclear", "refused"):
+                told = {}  # what the hub knew of it is not so any more
         if batch.stage == "placed":
             self._watch(key, batch)
         if batch.stage in ("taken", "returned", "unclear", "refused"):

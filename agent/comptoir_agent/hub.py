@@ -100,13 +100,20 @@ class Hub:
             target.unlink(missing_ok=True)
             raise HubAway(f"file {number} of the batch {batch} arrived damaged ({size} of {bytes_} bytes)")
 
-    def upload(self, connection: str, folder: str, name: str, source: Path, *, bytes_: int, sha256: str) -> bool:
-        """One file, streamed. Whether it was new to the hub; OSError when it cannot be read."""
+    def upload(
+        self, connection: str, folder: str, name: str, source: Path, *, bytes_: int, sha256: str, drop: str
+    ) -> bool:
+        """One file, streamed. Whether it was new to the hub; OSError when it cannot be read.
+
+        `drop`: 32 hexadecimal digits that tell two drops of one content apart; '' when the same content is no news.
+        """
         with source.open("rb") as stream:
             request = self._request("PUT", f"/agent/v1/files/{connection}/{folder}/{name}", stream)
             request.add_unredirected_header("Content-Length", str(bytes_))
             request.add_unredirected_header("Content-Type", "application/octet-stream")
             request.add_unredirected_header("X-Content-Sha256", sha256)
+            if drop:
+                request.add_unredirected_header("X-Comptoir-Drop", drop)
             with self._open(request) as answer:
                 return bool(self._whole(answer).get("stored"))
 

@@ -47,7 +47,13 @@ class _Seen:
     size: int
     mtime_ns: int
     since: float
+    ctime_ns: int
     not_before: float | None = None
+
+    @property
+    def drop(self) -> str:
+        """This file, put there this once."""
+        return hashlib.sha256(f"{self.size} {self.mtime_ns} {self.ctime_ns}".encode()).hexdigest()[:32]
 
 
 class Sending:
@@ -87,7 +93,7 @@ class Sending:
                 return
             seen = self._seen.get((folder, path.name))
             if seen is None or (seen.size, seen.mtime_ns) != (found.st_size, found.st_mtime_ns):
-                seen = _Seen(found.st_size, found.st_mtime_ns, time.monotonic())
+                seen = _Seen(found.st_size, found.st_mtime_ns, time.monotonic(), found.st_ctime_ns)
                 self._seen[folder, path.name] = seen
             now = time.monotonic()
             if now - seen.since < self._connection.quiet_seconds:
@@ -112,9 +118,14 @@ class Sending:
 
     def _send(self, folder: str, path: Path, seen: _Seen, digest: str) -> None:
         name = wire_name(path.name)
+        # What is made here, or exported, again and again is news only when it differs; what a person drops always is.
+        made = any(reading.to == folder and reading.file == path.name for reading in self._connection.readings)
+        drop = "" if made or folder == "export" else seen.drop
         with self._exchange.errors():
             try:
-                stored = self._hub.upload(self._connection.name, folder, name, path, bytes_=seen.size, sha256=digest)
+                stored = self._hub.upload(
+                    self._connection.name, folder, name, path, bytes_=seen.size, sha256=digest, drop=drop
+                )
             except HubRefused as error:
                 if error.status == 401:
                     raise

@@ -19,7 +19,7 @@ from comptoir_ebp.sandbox import EbpBooks
 
 from tests.support.ebp_program import books_in
 from tests.support.hooks import Served, served
-from tests.support.merchant import Merchant
+from tests.support.merchant import Merchant, request_json, simple_order
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / "tests" / "support" / "ebp_program.py"
@@ -137,4 +137,16 @@ def new_machine(
     return FarSide(merchant.folder / name, merchant, made.token, port, how, connection)
 
 
-__all__ = ["BY_COMMAND", "FarSide", "gateway_of", "new_machine"]
+def order(merchant: Merchant, count: int = 1) -> None:
+    """So many orders reach the shop, and the hub hands them over."""
+    for _ in range(count):
+        request_json(merchant.shops["boutique"], "POST", "/orders", simple_order())
+    merchant.run()
+
+
+def states(merchant: Merchant) -> list[str]:
+    """What the hub knows of the batches at machines."""
+    return [str(row[0]) for row in merchant.rows("select state from agent_batch order by changed_at")]
+
+
+__all__ = ["BY_COMMAND", "FarSide", "gateway_of", "new_machine", "order", "states"]

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any, Literal
@@ -43,6 +43,8 @@ _log = logging.getLogger("comptoir.agents")
 
 _TRY_SECONDS = 5.0
 _OFFERED = 20
+#: So long a batch that was given back waits for who asked for it, before a machine may fetch it again.
+_WANTED_BACK = timedelta(hours=1)
 _CALLS_A_MINUTE = 600.0
 _FAILURES_A_MINUTE = 60.0
 _QUERIES = ("items", "stock", "customers", "acknowledged")
@@ -197,7 +199,7 @@ class AgentDesk:
         with self._transaction() as agents:
             agents.seen(agent.name, now, version, (time - now).total_seconds(), troubles)
             held = agents.held(agent.name, mine)
-            offered = {name: agents.offered(name, _OFFERED) for name in mine}
+            offered = {name: agents.offered(name, _OFFERED, now - _WANTED_BACK) for name in mine}
         found = {}
         for name in mine:
             place = self._places[name]
@@ -298,6 +300,9 @@ class AgentDesk:
         """Whether the claim is new; Refusal 409 when it cannot be."""
         if known is not None and known.state == "claimed" and _is_holder(known, agent, instance):
             return False
+        recalled = None if known is None else known.recalled_at
+        if recalled is not None and self._ports.clock.now() - recalled < _WANTED_BACK:
+            raise Refusal(409, "somebody wants to withdraw the batch")
         if known is not None and known.state != "returned":
             raise Refusal(409, f"the batch is {known.state}" + (f" at {known.agent}" if known.agent else ""))
         files = self._files(self._places[target], batch)
@@ -349,8 +354,13 @@ class AgentDesk:
 
     # -- files of the machine ------------------------------------------------------------------------------------------
 
-    def receive(self, agent: AgentRow, connection: str, folder: str, name: str, size: int, sha256: str) -> Spool | None:
-        """Room for a file that the machine sends; None when it is the newest of its name already."""
+    def receive(
+        self, agent: AgentRow, connection: str, folder: str, name: str, *, size: int, sha256: str, dropped: str
+    ) -> Spool | None:
+        """Room for a file that the machine sends; None when it is the newest of its name already.
+
+        `dropped` tells two drops of one content apart: a report that somebody puts there once more is sent once more.
+        """
         place = self._place(agent, connection)
         if folder not in FOLDERS:
             raise Refusal(404, "files go to ack or export")
@@ -359,14 +369,16 @@ class AgentDesk:
         if size > self.max_upload:
             raise Refusal(413, f"the file is larger than {self.max_upload} bytes")
         with self._transaction() as agents:
-            if agents.newest_file(connection, folder, name) == sha256:
+            if agents.newest_file(connection, folder, name) == (sha256, dropped):
                 return None
         if not place.folder.is_dir() and not place.made:
             raise Refusal(503, f"the folder of {connection} is not there", wait=60)
         target = (place.exports if folder == "export" else place.folder / folder) / name
         word = self._ports.random.bytes(12).hex()
         try:
-            spool = Spool(place.folder, target, size=size, sha256=sha256, keep=folder == "ack", word=word)
+            spool = Spool(
+                place.folder, target, size=size, sha256=sha256, dropped=dropped, keep=folder == "ack", word=word
+            )
             spool.sweep(self._ports.clock.now().timestamp())
         except OSError as error:
             raise Refusal(507, f"the hub cannot store it: {error.strerror}") from None
@@ -384,17 +396,22 @@ class AgentDesk:
             spool.show()
         with self._transaction() as agents:
             now = self._ports.clock.now()
-            agents.took(connection, folder, name, spool.sha256, spool.size, agent.name, now)
+            agents.took(connection, folder, name, spool.sha256, spool.dropped, spool.size, agent.name, now)
         _log.info("%s: %s/%s of %s, %d bytes", connection, folder, name, agent.name, spool.size)
+
+    def _taken(self) -> Database | None:
+        """One that no other thread uses."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
 
     @contextmanager
     def _transaction(self) -> Iterator[Agents]:
         """One transaction on a connection that no other thread uses meanwhile; 503 when the database is away."""
+        database: Database | None = None
         try:
-            database = self._idle.pop()
-        except IndexError:
-            database = self._make()
-        try:
+            database = self._taken() or self._make()
             with database.transaction() as session:
                 agents = Agents(session)
                 agents.limit(_TRY_SECONDS)
@@ -403,7 +420,8 @@ class AgentDesk:
             _log.warning("%s", error.message)
             raise Refusal(503, "the hub's database is away; come again later", wait=30) from None
         finally:
-            self._idle.append(database)
+            if database is not None:
+                self._idle.append(database)
 
 
 @contextmanager

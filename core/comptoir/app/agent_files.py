@@ -73,7 +73,9 @@ def file_away(folder: Path, files: BatchFiles, marks: Sequence[str | None]) -> N
 class Spool:
     """A file that arrives: written aside, shown at once when it is whole and what it should be."""
 
-    def __init__(self, folder: Path, target: Path, *, size: int, sha256: str, keep: bool, word: str) -> None:
+    def __init__(
+        self, folder: Path, target: Path, *, size: int, sha256: str, dropped: str, keep: bool, word: str
+    ) -> None:
         """Room for a file. `keep`: one that lies under its name stays, and this one gets another. OSError."""
         # On the disk of the target, so that it can be renamed there at once.
         inside = target.is_relative_to(folder)
@@ -81,6 +83,7 @@ class Spool:
         place.mkdir(parents=True, exist_ok=True)
         self.size = size
         self.sha256 = sha256
+        self.dropped = dropped
         self._target = target
         self._keep = keep
         self._path = place / f"{word}.part"

@@ -227,7 +227,7 @@ def waiting_at_agents(installation: Installation, hub: Hub, hours: WorkingTime) 
     found: list[Waiting] = []
     for row in rows:
         if row.revoked_at is not None:
-            found += [_orphan(batch, row) for batch in batches[row.name]]
+            found += [_orphan(batch, row) for batch in batches[row.name] if batch.state != "withdrawn"]
             continue
         since = row.seen_at or row.made_at
         if hours.hours(since, now) * 60 >= limit:
@@ -243,7 +243,7 @@ def waiting_at_agents(installation: Installation, hub: Hub, hours: WorkingTime) 
             )
         found += _of_machine(row)
         for batch in batches[row.name]:
-            if batch.instance != row.instance:
+            if batch.state != "withdrawn" and batch.instance != row.instance:
                 found.append(_orphan(batch, row))
             elif batch.state in ("unclear", "refused"):
                 found.append(_stopped(batch))

@@ -177,8 +177,13 @@ class AgentDoor:
         said, digest = headers.get("content-length", ""), headers.get("x-content-sha256", "")
         if not (said.isascii() and said.isdigit() and len(said) <= 12) or not _DIGEST.fullmatch(digest):
             raise Refusal(400, "the headers Content-Length and X-Content-Sha256 are needed")
+        dropped = headers.get("x-comptoir-drop", "")
+        if dropped and not _INSTANCE.fullmatch(dropped):
+            raise Refusal(400, "the header X-Comptoir-Drop is not what it should be")
         async with self._room("_transfers", _TRANSFERS), asyncio.timeout(_TRANSFER_SECONDS):
-            spool = await asyncio.to_thread(self._desk.receive, agent, connection, folder, name, int(said), digest)
+            spool = await asyncio.to_thread(
+                self._desk.receive, agent, connection, folder, name, size=int(said), sha256=digest, dropped=dropped
+            )
             if spool is not None:
                 try:
                     await self._arrive(spool, receive)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from comptoir.engine.webhooks import hinted_entities
 from comptoir.errors import ComptoirError, ContractViolation
 from comptoir.sdk.protocols import ReceivesWebhooks
 from comptoir.store.database import Database
+from comptoir.store.schema import upgrade
 
 __all__ = ["doors_of", "open_gateway", "serve", "uvicorn_config"]
 
@@ -103,13 +105,19 @@ def open_gateway(
         patient = f"{url}{'&' if '?' in url else '?'}connect_timeout={_CONNECT_SECONDS}"
         receiver = Receiver(doors, lambda: Database(patient), patient, real.clock, timedelta(hours=limits.replay_hours))
         places = places_of(installation, _quiet(real))
-        desk = AgentDesk(places, lambda: Database(patient), real, installation.settings.agents.max_upload_bytes)
+        desk = AgentDesk(places, partial(_migrated, patient), real, installation.settings.agents.max_upload_bytes)
         try:
             door = AgentDoor(desk, slow_seconds=limits.slow_seconds)
             yield Ready(Gateway(receiver, limits, door), tuple(doors))
         finally:
             receiver.close()
             desk.close()
+
+
+def _migrated(url: str) -> Database:
+    """A connection of its own to the database, with its newest tables. Raises DatabaseUnavailable."""
+    upgrade(url)
+    return Database(url)
 
 
 def uvicorn_config(app: Any, *, host: str, port: int, slow_seconds: float) -> uvicorn.Config:

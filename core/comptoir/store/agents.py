@@ -171,13 +171,13 @@ class Agents:
         """What a machine had to do with, newest first."""
         return self._batches("where b.agent = %s order by b.changed_at desc limit %s", agent, limit)
 
-    def offered(self, target: str, limit: int) -> list[UUID]:
-        """Batches that wait and that nobody holds, oldest first."""
+    def offered(self, target: str, limit: int, recalled_before: datetime) -> list[UUID]:
+        """Batches that wait and that nobody holds, oldest first; none that somebody has asked back since then."""
         rows = self._session.rows(
             "select h.id from handover h left join agent_batch b on b.batch = h.id where h.target = %s "
             "and h.state = 'waiting' and (b.batch is null or b.state = 'returned') "
-            "order by h.written_at, h.id limit %s",
-            (target, limit),
+            "and coalesce(b.recalled_at < %s, true) order by h.written_at, h.id limit %s",
+            (target, recalled_before, limit),
         )
         return [row[0] for row in rows]
 
@@ -242,20 +242,30 @@ class Agents:
 
     # -- files -------------------------------------------------------------------------------------------------
 
-    def newest_file(self, connection: str, folder: str, name: str) -> str | None:
-        """The digest of the newest file of a name that was taken; None when there was none."""
+    def newest_file(self, connection: str, folder: str, name: str) -> tuple[str, str] | None:
+        """Digest and drop of the newest file of a name that was taken; None when there was none."""
         row = self._session.row(
-            "select sha256 from agent_file where connection = %s and folder = %s and name = %s",
+            "select sha256, dropped from agent_file where connection = %s and folder = %s and name = %s",
             (connection, folder, name),
         )
-        return str(row[0]) if row else None
+        return (str(row[0]), str(row[1])) if row else None
 
-    def took(self, connection: str, folder: str, name: str, sha256: str, size: int, agent: str, at: datetime) -> None:
+    def took(
+        self,
+        connection: str,
+        folder: str,
+        name: str,
+        sha256: str,
+        dropped: str,
+        size: int,
+        agent: str,
+        at: datetime,
+    ) -> None:
         """A file stands in the connection's folder."""
         self._session.execute(
-            "insert into agent_file (connection, folder, name, sha256, bytes, agent, received_at) "
-            "values (%s, %s, %s, %s, %s, %s, %s) on conflict (connection, folder, name) do update set "
-            "sha256 = excluded.sha256, bytes = excluded.bytes, agent = excluded.agent, "
+            "insert into agent_file (connection, folder, name, sha256, dropped, bytes, agent, received_at) "
+            "values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict (connection, folder, name) do update set "
+            "sha256 = excluded.sha256, dropped = excluded.dropped, bytes = excluded.bytes, agent = excluded.agent, "
             "received_at = excluded.received_at",
-            (connection, folder, name, sha256, size, agent, at),
+            (connection, folder, name, sha256, dropped, size, agent, at),
         )

@@ -54,6 +54,7 @@ create table agent_file (
   folder text not null,
   name text not null,
   sha256 text not null,
+  dropped text not null,
   bytes bigint not null,
   agent text not null,
   received_at timestamptz not null,
