@@ -11,6 +11,7 @@ import pytest
 from comptoir.engine.counts import RunReport
 from comptoir.model.refs import EntityName, RunState
 from comptoir.store.documents import Documents
+from comptoir.store.history import History
 
 from tests.support import settlements
 from tests.support.merchant import Merchant, request_json, simple_order
@@ -95,6 +96,10 @@ def test_a_payout_is_booked_and_the_gateways_account_returns_to_zero(merchant: M
     assert merchant.rows("select role, note from personal_party where role = 'bank'") == [
         ("bank", "FR7630006000011234567890189")
     ]
+    with merchant.hub() as hub, hub.database.transaction() as session:
+        (known,) = History(session).find("V1")
+        told = [(fact.what, fact.about.get("piece")) for fact in History(session).of(known)]
+    assert (known.entity, told) == ("payout", [("received", None), ("booked", "V1"), ("entry_sent", "V1")])
     again = merchant.run("books", full=True)
     assert books(again) == (0, 0, 0)
     assert merchant.value("select count(*) from journal_entry where kind = 'payout'") == 1

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from comptoir.domain.accounts import AccountMap
 from comptoir.domain.clearing import REASONS, Clearing, clearing, negative_cash, open_items
+from comptoir.domain.corrections import correct_entries
 from comptoir.domain.entries import account_totals, signed
 from comptoir.domain.journal import derive_entries
 from comptoir.domain.payouts import fee_invoice_entry, payout_entries
@@ -366,3 +367,15 @@ def test_any_balance_is_explained_to_the_cent(
     clean = all(state == "listed" for _, _, state in sales) and not sum(reserves) and abs(remainder) <= D("0.50")
     if clean and not closing:
         assert found.balance == 0
+
+
+@pytest.mark.failure_mode(69)
+def test_a_payout_that_was_corrected_and_what_was_sold_before_the_cutover_leave_nothing_unexplained() -> None:
+    accounts, order = books(), make.order([make.line("50.00")])
+    first = payout(line(Kind.SALE, order.totals.total, fee("1.00")), line(Kind.SALE, "7", order="old", name="2"))
+    then = payout(line(Kind.SALE, order.totals.total, fee("1.50")), line(Kind.SALE, "7", order="old", name="2"))
+    old, new = payout_entries(first, accounts=accounts), payout_entries(then, accounts=accounts)
+    journal = [*posted(order), *old, *correct_entries(old, new, posted_on=date(2026, 10, 3))]
+    state = clearing("stripe", journal, [then], accounts=accounts, as_of=date(2026, 10, 31), opening=["po_1/2"])
+    assert [(item.reason, item.document, item.amount) for item in state.items] == [("opening", "old", D("-7"))]
+    assert (state.balance, state.unexplained) == (D("-7"), D(0))

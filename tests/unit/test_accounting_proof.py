@@ -16,7 +16,7 @@ from comptoir.domain.proof import ProofSheet, explain, prove, refuse_unexplained
 from comptoir.errors import MappingError
 from comptoir.mapping import load_mapping
 from comptoir.model.accounting import JournalEntry
-from comptoir.model.money import RoundingLevel, SourceTotals
+from comptoir.model.money import PriceBasis, RoundingLevel, SourceTotals
 from comptoir.model.order import Discount, Invoice, Refund, SalesOrder
 from comptoir.model.payout import Fee, Payout, PayoutLine, PayoutLineKind
 
@@ -76,6 +76,38 @@ def test_every_step_of_a_clean_order_is_proved() -> None:
         "invoiced": whole, "posted": whole, "paid": whole, "paid_out": whole,
     }  # fmt: skip
     assert payout_entries(payout_of(BASKET), accounts=books())
+
+
+def test_a_price_that_the_buyer_saw_with_tax_is_held_against_the_line_with_tax() -> None:
+    line = make.line("20.00", quantity="2").model_copy(update={"unit_price": D("12.00")})
+    shown = make.order([line]).model_copy(update={"price_basis": PriceBasis.INCL})
+    assert explain(proof(shown)) == []
+    planted = line.model_copy(update={"list_net": D("20.01")})
+    (words,) = [w for w in explain(proof(shown.model_copy(update={"lines": (planted,)}))) if w.startswith("lines")]
+    assert words == "lines: lines[1]: 2 x 12.00 is not 20.01 (-3.99 EUR)"
+    # Where prices are net, a price with tax is none.
+    net = shown.model_copy(update={"price_basis": PriceBasis.EXCL})
+    assert explain(proof(net)) == ["lines: lines[1]: 2 x 12.00 is not 20.00 (-4.00 EUR)"]
+
+
+def test_what_was_given_back_after_the_last_payout_is_for_the_next_one() -> None:
+    early, late = (
+        make.refund(BASKET, amount, number=name).model_copy(update={"refunded_on": day})
+        for amount, name, day in (("12.00", "7", FIRST), ("6.00", "8", date(2026, 10, 2)))
+    )
+    line = payout_of(BASKET).lines[0]
+    back = line.model_copy(update={"kind": PayoutLineKind.REFUND, "external_id": "txn_2", "amount": D("-12.00")})
+    payout = payout_of(BASKET).model_copy(update={"lines": (line, back)})
+    sheet = prove(
+        BASKET, [early, late], channel=books().channel("web"), accounts=books(), payouts=[payout],
+    )  # fmt: skip
+    steps = {step.name: step for step in sheet.steps}
+    assert (steps["given_back"].amount, steps["given_back"].findings) == (D("-12.00"), ())
+    short = payout.model_copy(update={"lines": (line, back.model_copy(update={"amount": D("-11.99")}))})
+    sheet = prove(BASKET, [early, late], channel=books().channel("web"), accounts=books(), payouts=[short])
+    assert [w for w in explain(sheet) if "given_back" in w] == [
+        "given_back: payout P1, line txn_2: -11.99 is listed and -12.00 was given back (+0.01 EUR)"
+    ]
 
 
 def changed_line(number: int, **over: Any) -> SalesOrder:

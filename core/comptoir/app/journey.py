@@ -16,8 +16,24 @@ from comptoir.store.history import Fact, History, Subject
 __all__ = ["LANGUAGES", "Journey", "journeys", "language"]
 
 _ENTITIES = {
-    "en": {"order": "Order", "refund": "Refund", "customer": "Customer", "item": "Item"},
-    "fr": {"order": "Commande", "refund": "Remboursement", "customer": "Client", "item": "Article"},
+    "en": {
+        "order": "Order",
+        "refund": "Refund",
+        "customer": "Customer",
+        "item": "Item",
+        "payout": "Payout",
+        "z_report": "Z closing",
+        "supplier_invoice": "Supplier invoice",
+    },
+    "fr": {
+        "order": "Commande",
+        "refund": "Remboursement",
+        "customer": "Client",
+        "item": "Article",
+        "payout": "Versement",
+        "z_report": "Clôture Z",
+        "supplier_invoice": "Facture fournisseur",
+    },
 }
 
 #: One sentence for each fact that the store knows.

@@ -57,6 +57,12 @@ class History:
             "join personal_party p on p.document_id = c.id where lower(p.email) = lower(%(r)s) "
             "union select o.id, 'order', o.connection, o.external_id, o.number from sales_order o "
             "join delivery d on d.record_id = o.id where d.natural_key = %(r)s or d.external_id = %(r)s "
+            "union select id, 'payout', connection, external_id, number from payout "
+            "where number = %(r)s or external_id = %(r)s "
+            "union select id, 'z_report', connection, external_id, number from z_report "
+            "where number = %(r)s or external_id = %(r)s "
+            "union select id, 'supplier_invoice', connection, external_id, number from supplier_invoice "
+            "where number = %(r)s or external_id = %(r)s "
             "order by 2, 3, 4 limit 50",
             {"r": reference},
         )
