@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+from typer.testing import CliRunner
 
-from comptoir.app.agents import list_agents, release_batch, revoke_agent, rotate_agent, settle_batch, show_agent
+from comptoir.app.agents import (
+    add_agent,
+    list_agents,
+    release_batch,
+    revoke_agent,
+    rotate_agent,
+    settle_batch,
+    show_agent,
+)
 from comptoir.app.batches import list_batches, withdraw
 from comptoir.app.todo import todo
+from comptoir.cli.commands import app
 from comptoir.errors import ConfigError
 from comptoir.testing.books import BooksDesk
 from comptoir_agent.cli import main as agent_main
@@ -365,6 +376,28 @@ def test_a_revoked_token_opens_nothing_and_what_the_machine_held_is_shown(mercha
     other = new_machine(merchant, far.port, name="pc-neuf")
     other.turn()
     assert other.there() == ["COMMANDES_000001.CSV"]
+
+
+def test_the_token_stands_on_standard_output_once_and_is_kept_nowhere(merchant: Merchant) -> None:
+    runner = CliRunner()
+    config = ["--config", str(merchant.config)]
+    made = runner.invoke(app, [*config, "agent", "add", "pc-compta", "--connection", "gesco"])
+    (token,) = re.findall(r"cpa_pc-compta_[A-Za-z0-9_-]{43}", made.stdout)
+    assert made.exit_code == 0 and "[connections.gesco]" in made.stdout
+    for arguments in (["list"], ["list", "--json"], ["show", "pc-compta"]):
+        shown = runner.invoke(app, [*config, "agent", *arguments])
+        assert shown.exit_code == 0 and "pc-compta" in shown.stdout
+        assert token not in shown.stdout and "hash" not in shown.stdout
+    assert token not in repr(merchant.rows("select * from agent"))
+    for name, connection, words in (
+        ("pc-compta", "gesco", "there is a machine pc-compta already"),
+        ("PC_1", "gesco", "no name of a machine"),
+        ("pc-2", "boutique", "no connection with an exchange folder; there are: gesco"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            add_agent(merchant.config, name, [connection], ports=merchant.ports())
+    with pytest.raises(ConfigError, match=r"no batch is called"):
+        settle_batch(merchant.config, "zzzz", imported=True, because="x", ports=merchant.ports())
 
 
 def test_two_programs_with_one_token_the_second_is_refused_and_shown(merchant: Merchant, far: FarSide) -> None:

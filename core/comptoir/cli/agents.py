@@ -127,12 +127,12 @@ def _said(imported: bool | None) -> bool:
 
 
 def _show(new: NewToken, *, as_json: bool) -> None:
+    """The token is the result, so it goes to standard output."""
     if as_json:
         print_json(asdict(new))
         return
-    hub = new.hub or "https://ADDRESS-OF-THE-GATEWAY"
-    say(f"The token of {new.machine}, shown this once:\n\n  {new.token}\n")
-    say("agent.toml, to begin with (docs/agent.md):\n")
-    say(f'hub = "{hub}"\ntoken_file = "token"')
+    print(f"The token of {new.machine}, shown this once:\n\n  {new.token}\n")
+    print("agent.toml, to begin with (docs/agent.md):\n")
+    print(f'hub = "{new.hub or "https://ADDRESS-OF-THE-GATEWAY"}"\ntoken_file = "token"')
     for connection in new.connections:
-        say(f"\n[connections.{connection}]\nfolder = 'C:\\Comptoir\\{connection}'")
+        print(f"\n[connections.{connection}]\nfolder = 'C:\\Comptoir\\{connection}'")
