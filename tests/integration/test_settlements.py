@@ -255,6 +255,17 @@ def test_what_is_older_than_the_cutover_is_not_booked_and_what_names_it_is_liste
     assert [row[0] for row in merchant.rows("select document from journal_entry")] == ["V1"]
     listed = "select external_id, names, amount from opening_item where entity = 'payout' order by external_id"
     assert merchant.rows(listed) == [("V1/m1", f"order {number}", total), ("V1/m2", "order old-1", D("30.00"))]
+    # A fee invoice of the old payout: its VAT waits in the books of that time.
+    lines = [{"nature": "commission", "ht": "10.00", "tva": "2.00", "taux": "20"}]
+    office(merchant, "factures_1.jsonl", [
+        invoice("FP0", lignes=lines, total="12.00", retenue_par="stripe", versements=["V0"])
+    ])  # fmt: skip
+    report = merchant.run("books")
+    assert report.entities[EntityName.JOURNAL_ENTRY].reasons == {"names a document from before the cutover": 1}
+    assert merchant.rows("select external_id, names, amount from opening_item where entity = 'supplier_invoice'") == [
+        ("f-FP0", "payouts V0", D("2.00"))
+    ]
+    assert merchant.value("select count(*) from quarantine where state = 'open'") == 0
     # Corrected at the gateway: what is not named any more is not listed any more.
     drop(merchant, "passerelle", "versements_3.csv", payout(
         "V1", euros(total), movement("m1", "paiement", number, euros(total))))  # fmt: skip
@@ -268,7 +279,9 @@ def test_a_connection_whose_documents_nobody_books_is_read_and_not_booked(mercha
     route = '\n[routes.versements]\nentity = "payout"\nfrom = "passerelle"\n'
     merchant.config.write_text(merchant.config.read_text() + route)
     drop(merchant, "passerelle", "versements_1.csv", payout("V1", "9,00", movement("m1", "paiement", "1", "9,00")))
-    assert merchant.run("versements").main.changed == 1
+    report = merchant.run("versements")
+    assert report.main.changed == 1
+    assert any("nobody books the payout documents of passerelle" in note for note in report.notes)
     merchant.run("books")
     assert merchant.value("select count(*) from payout") == 1
     assert merchant.value("select count(*) from journal_entry") == 0

@@ -16,7 +16,7 @@ from comptoir.engine.deliver import Deliverer
 from comptoir.engine.derive import derive_journal
 from comptoir.engine.drain import drain
 from comptoir.engine.handovers import look_after_batches
-from comptoir.engine.hub import BROUGHT_ALONG, Hub, Route
+from comptoir.engine.hub import BOOKED, BROUGHT_ALONG, Hub, Route
 from comptoir.engine.match import match_records
 from comptoir.engine.paused import Stopped
 from comptoir.engine.publish import Publisher
@@ -90,6 +90,11 @@ def run_route(
         for entity, source in _sources(hub, route):
             with stopped.beside():
                 read(source, entity, report)
+            if entity in BOOKED[1:] and hub.link(source).invoicing is None:
+                report.notes.append(
+                    f"nobody books the {entity.value} documents of {source}: set connections.{source}.invoicing "
+                    '("hub" for the books that the hub keeps)'
+                )
             if full:
                 for brought in (entity, *BROUGHT_ALONG.get(entity, ())):
                     replan(hub, hub.link(source), brought, report)

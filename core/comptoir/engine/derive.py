@@ -19,11 +19,12 @@ from comptoir.engine.called_for import called_for, case_of
 from comptoir.engine.counts import RunReport
 from comptoir.engine.held_back import move_out_of_locked, send_again
 from comptoir.engine.hub import BOOKED, Hub
-from comptoir.engine.policies import BEFORE_CUTOVER
+from comptoir.engine.policies import BEFORE_CUTOVER, NAMES_HISTORY
 from comptoir.engine.summaries import deliveries_of, goes_with_its_day, sum_up_days
 from comptoir.errors import MappingError
 from comptoir.model.accounting import JournalEntry
 from comptoir.model.payout import Payout
+from comptoir.model.purchasing import SupplierInvoice
 from comptoir.model.refs import EntityName
 from comptoir.store.database import Session
 from comptoir.store.documents import Documents, Stored
@@ -84,6 +85,8 @@ class _Derivation:
             self._counts.considered += 1
             connection, case = one.head.connection, case_of(entity, one.document.external_id)
             reason = BEFORE_CUTOVER if one.head.before_cutover else self._not_ours(entity, connection)
+            if reason is None and entity is EntityName.SUPPLIER_INVOICE and self._of_history(one):
+                reason = NAMES_HISTORY
             if reason is not None:
                 self._counts.skip(reason)
                 continue
@@ -118,6 +121,27 @@ class _Derivation:
         if entity in link.booked or (entity is EntityName.ORDER and not link.posts_by_hub):
             return None  # sales whose authority has changed are parked, not passed over
         return "booked with its Z closing" if entity is EntityName.ORDER else "not booked by the hub"
+
+    def _of_history(self, one: Stored) -> bool:
+        """A fee invoice of payouts from before the cutover: its VAT waits in the books that were kept then."""
+        invoice: SupplierInvoice = one.document
+        if invoice.withheld_by is None:
+            return False
+        if not Settlements(self._session).all_before_cutover(invoice.withheld_by, invoice.payout_ids):
+            return False
+        OpeningItems(self._session).add(
+            self._hub.ports.ids.new(),
+            connection=one.head.connection,
+            entity=EntityName.SUPPLIER_INVOICE,
+            external_id=invoice.external_id,
+            names=f"payouts {', '.join(invoice.payout_ids)}",
+            amount=total(line.tax for line in invoice.lines),
+            currency=invoice.currency,
+            dated_on=invoice.issued_on,
+            reason="VAT of fees that were withheld before the cutover",
+            at=self._now,
+        )
+        return True
 
     def _missing(
         self, wanted: list[JournalEntry], posted: list[JournalEntry], withdrawn: list[JournalEntry]

@@ -11,9 +11,10 @@ from comptoir.model.payout import Payout
 from comptoir.model.purchasing import SupplierInvoice
 from comptoir.model.till import ZReport
 
-__all__ = ["BEFORE_CUTOVER", "gate", "is_before_cutover"]
+__all__ = ["BEFORE_CUTOVER", "NAMES_HISTORY", "gate", "is_before_cutover"]
 
 BEFORE_CUTOVER = "before the cutover"
+NAMES_HISTORY = "names a document from before the cutover"
 
 
 def is_before_cutover(document: Canonical, cutover: date | None) -> bool:

@@ -82,6 +82,14 @@ class Settlements:
         )
         return [row[0] for row in rows]
 
+    def all_before_cutover(self, provider: str, external_ids: Sequence[str]) -> bool:
+        """Whether these payouts are known, and all from before the cutover."""
+        row = self._session.row(
+            "select bool_and(before_cutover) from payout where provider = %s and external_id = any(%s)",
+            (provider, list(external_ids)),
+        )
+        return bool(row and row[0])
+
     def numbers_known(self, numbers: Sequence[str]) -> dict[str, bool]:
         """Of these order numbers, those that are known; True where only an order from before the cutover has it."""
         rows = self._session.rows(
