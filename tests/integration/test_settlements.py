@@ -289,3 +289,20 @@ def test_a_connection_whose_documents_nobody_books_is_read_and_not_booked(mercha
     merchant.edit_config('folder = "depot/passerelle"\n', 'folder = "depot/passerelle"\ninvoicing = "hub"\n')
     merchant.run("books", full=True)
     assert merchant.value("select count(*) from journal_entry") == 1
+
+
+def test_an_order_whose_country_of_delivery_changes_is_booked_anew(merchant: Merchant) -> None:
+    rule = '\n[[accounting.sales]]\ncountry = "BE"\ncharge = "goods"\naccount = "707990"\n'
+    merchant.config.write_text(merchant.config.read_text() + rule)
+    shop = merchant.shops["boutique"]
+    made = request_json(shop, "POST", "/orders", simple_order())
+    merchant.run("books")
+    sold = balance(merchant, "707100")
+    assert sold < 0 and balance(merchant, "707990") == 0
+    address = {**simple_order()["billing"], "country": "BE", "postcode": "1000", "city": "Bruxelles"}
+    request_json(shop, "PUT", f"/orders/{made['id']}", {"shipping": address, "billing": address})
+    merchant.run("books")
+    assert (balance(merchant, "707100"), balance(merchant, "707990")) == (D(0), sold)
+    assert (written(merchant, "707100"), written(merchant, "707990")) == (D(0), sold)
+    kinds = [row[0] for row in merchant.rows("select kind from journal_entry order by seq")]
+    assert kinds == ["sale", "payment", "reversal", "sale"]
