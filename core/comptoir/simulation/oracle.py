@@ -42,7 +42,7 @@ class Oracle:
             len(world.shop.written),
             len(world.books.documents),
             sum(len(o.taken) for o in world.books.outcomes),
-            len(world.accounts.entries),
+            world.accountant.pieces.total(),
             sum(world.depot.orders.values()),
         )
 
@@ -205,12 +205,15 @@ class Oracle:
                     f"{booked.get(str(order['id']))} is booked"
                 )
         count, balances = self._audit.accounts()
-        theirs: Counter[str] = Counter()
-        for entry in self._world.accounts.entries:
-            for account, side, amount in entry.lines:
-                theirs[account] += amount if side == "D" else -amount
-        if count != len(self._world.accounts.entries):
-            yield f"{count} entries are in the journal, the accountant holds {len(self._world.accounts.entries)}"
+        accountant = self._world.accountant
+        yield from (f"the accountant cannot read {name}: {why}" for name, why in accountant.unreadable)
+        yield from (f"the accountant refuses piece {piece}: {why}" for piece, why in accountant.refused)
+        for (journal, piece), times in accountant.pieces.items():
+            if times > 1:
+                yield f"the accountant holds piece {piece} of {journal} {times} times"
+        if count != accountant.pieces.total():
+            yield f"{count} entries are in the journal, the accountant holds {accountant.pieces.total()}"
+        theirs = accountant.balances
         for account in balances.keys() | theirs.keys():
             if balances.get(account, 0) != theirs.get(account, 0):
                 yield f"account {account}: {balances.get(account)} here, {theirs.get(account)} at the accountant's"

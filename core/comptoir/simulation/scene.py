@@ -9,6 +9,8 @@ import random
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from comptoir.simulation.accountant import PROGRAMS, TAKES
+
 __all__ = ["Scene"]
 
 #: Beginnings: before the night in which an hour is missing, before the one that has an hour twice, and neither.
@@ -27,7 +29,8 @@ class Scene:
     none does). `ignores`: what a cache before the shop drops from the address of a list ("": nothing), `offset` for
     good, `offset` and `page` while things go wrong. `stale`: seconds for which that cache repeats an answer. Clocks:
     seconds by which the shop, our machines and the store differ from the time of day. `hooks_lost`: the share of
-    webhooks that never arrive.
+    webhooks that never arrive. `program`: what the accountant of the shop that the hub books works with, and `takes`:
+    what he does with a file that he has imported.
     """
 
     start: datetime
@@ -44,6 +47,8 @@ class Scene:
     depot: bool
     books: bool
     back: bool
+    program: str
+    takes: str
 
     @classmethod
     def of(cls, seed: int) -> Scene:
@@ -69,6 +74,8 @@ class Scene:
             depot=dice.random() < 0.5,
             books=dice.random() < 0.3,
             back=dice.random() < 0.5,
+            program=dice.choice(sorted(PROGRAMS)),
+            takes=dice.choice(TAKES),
         )
 
     @property
@@ -78,10 +85,15 @@ class Scene:
         if self.depot:
             parts.append(_DEPOT)
         if self.books:
-            parts.append(_BOOKS.format(cutover=self.start.date()))
+            parts.append(_BOOKS.format(cutover=self.start.date(), program=self._books_by))
         if self.back:
             parts.append(_BACK)
         return "".join(parts)
+
+    @property
+    def _books_by(self) -> str:
+        program = PROGRAMS[self.program]
+        return f'connector = "{program.connector}"\n{program.settings}'.rstrip()
 
     @property
     def routes(self) -> tuple[str, ...]:
@@ -147,7 +159,7 @@ currency = "EUR"
 prices_include_tax = true
 
 [connections.compta]
-connector = "ebp"
+{program}
 folder = "books"
 
 [routes.books]

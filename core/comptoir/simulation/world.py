@@ -26,6 +26,7 @@ from comptoir.engine.limits import StoreBuckets
 from comptoir.engine.ports import Ports
 from comptoir.sdk.ports import HttpRequest
 from comptoir.sdk.protocols import Connector, Credentials
+from comptoir.simulation.accountant import Accountant
 from comptoir.simulation.depot import ORDER_MAPPING, Depot, DepotConnector
 from comptoir.simulation.network import Network
 from comptoir.simulation.ports import SimDatabase, SimIds, SimRandom, SimTransport, plain_tasks
@@ -103,8 +104,9 @@ class World:
         self.shop = self.shops["boutique"]
         self.books = ebp.EbpBooks()
         self.office = ebp.EbpSandbox(self.folder / "exchange", books=self.books, now=lambda: self.time.now)
-        self.accounts = ebp.EbpBooks()
-        self.accountant = ebp.EbpSandbox(self.folder / "books", books=self.accounts, now=lambda: self.time.now)
+        self.accountant = Accountant(scene.program, scene.takes, self.folder / "books", _sandbox, lambda: self.time.now)
+        if scene.books:
+            self.tell(f"the accountant works with {scene.program}")
         self.depot = Depot(lambda: self.time.elapsed)
         self.network.handlers["depot.test"] = self.depot.handle
         self.random = SimRandom(self.dice)
