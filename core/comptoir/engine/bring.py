@@ -33,8 +33,8 @@ def bring_buyers(hub: Hub, source: str, target: str, report: RunReport) -> None:
     route = customer_route(hub, source, target)
     if route is None:
         return
-    with hub.database.transaction() as session:
-        ids = Documents(session).unknown_buyers(source, target)
+    with hub.database.errors():
+        ids = Documents(hub.database.session()).unknown_buyers(source, target)
     if not ids:
         return
     link = hub.link(source)

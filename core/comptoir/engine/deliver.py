@@ -97,9 +97,13 @@ class Deliverer:
 
     def _release_held(self) -> None:
         """A held plan goes when its source was given a cutover date since; older documents are withdrawn."""
+        with self._hub.database.errors():
+            sources = Outbox(self._hub.database.session()).held_sources(self._target)
+        if not sources:
+            return
         with self._hub.database.transaction() as session:
             outbox, now = Outbox(session), self._clock.now()
-            for source in outbox.held_sources(self._target):
+            for source in sources:
                 cutover = self._hub.link(source).cutover
                 if cutover is None:
                     continue

@@ -36,8 +36,8 @@ def look_after_batches(hub: Hub, target: str) -> list[HandoverRow]:
 
     Raises what the connector raises when its folder cannot be read.
     """
-    with hub.database.transaction() as session:
-        waiting = Handovers(session).waiting(target)
+    with hub.database.errors():
+        waiting = Handovers(hub.database.session()).waiting(target)
     if not waiting:
         return []
     connector = hub.link(target).open()

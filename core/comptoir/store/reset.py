@@ -25,6 +25,8 @@ _DELETED = 10
 _SETTINGS = (
     # Nothing here survives the machine.
     "fsync = off", "full_page_writes = off", "synchronous_commit = off",
+    # Tables are small, whatever the planner thinks of those that nobody has analysed.
+    "jit = off",
     # It would come and go as the machine has time, and rows without an order would come in another one.
     "autovacuum = off",
 )  # fmt: skip
