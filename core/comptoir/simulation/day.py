@@ -21,7 +21,7 @@ class Day:
         #: Texts that name a buyer: they may stand in the tables of personal data only.
         self.names: list[str] = []
         #: Cards that the operator corrected once they were kept both ways, by the customer's number in the shop.
-        self.corrected: dict[str, dict[str, str]] = {}
+        self.corrected: dict[str, str] = {}
         self.fronts = {name: Shopfront(world, name, self.names) for name in world.shops}
         self._to_ship: dict[str, list[tuple[str, Decimal]]] = {}
         self._cancelled: set[str] = set()
@@ -138,5 +138,5 @@ class Day:
             with self._world.connections.one() as connection:
                 number = Audit(self._world.connections.url, connection).compared("gesco", "boutique").get(code)
             if number is not None:
-                self.corrected[number] = self._world.books.customers[code]
+                self.corrected[number] = code
             self._world.tell(f"EBP: customer {code} has the number {phone}")

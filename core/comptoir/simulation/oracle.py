@@ -151,9 +151,10 @@ class Oracle:
     def _both_ways(self, customer: dict[str, Any]) -> Iterator[str]:
         """What the operator changed since the two were first compared, both show; what he wrote before is his own."""
         number = str(customer["id"])
-        card = self._day.corrected.get(number)
-        if card is None:
+        code = self._day.corrected.get(number)
+        if code is None:
             return
+        card = self._world.books.customers[code]
         here = _digits(customer["billing"]["phone"]), customer["billing"]["city"]
         there = _digits(card["Client - Téléphone fixe (facturation)"]), card["Client - Ville (facturation)"]
         if here != there:
