@@ -28,7 +28,8 @@ __all__ = ["Day"]
 #: Patience, not expectation.
 _ARRIVAL_SECONDS: Final = 300.0
 _SETTLE_SECONDS: Final = 240.0
-_SETTLE_TRIES: Final = 3
+_SETTLE_TRIES: Final = 5
+_IDLE_SECONDS: Final = 30.0
 
 #: The slowest schedule of the routes that bring orders to their targets, and what a run may need to begin and to do
 #: its work beside the others.
@@ -233,15 +234,16 @@ class Day(Town):
             self._wait(self._quiet, _SETTLE_SECONDS, "There is always something to do")
             for dag in self._dags.values():
                 client.pause(dag)
-            self._wait(self._idle, _SETTLE_SECONDS, "Airflow's runs do not end")
-            self._pass(1.0)
-            if not self._store.waiting():
-                return
+            # A run that had begun and whose task had not is never worked on while its route is paused.
+            if self._within(self._idle, _IDLE_SECONDS):
+                self._pass(1.0)
+                if not self._store.waiting():
+                    return
             for dag in self._dags.values():
                 client.unpause(dag)
 
     def _quiet(self) -> bool:
-        return self._all_there() and not any(self._store.at_work(route) for route in self._dags)
+        return self._all_there() and not any(self._store.at_work(route) for route in self._dags) and self._idle()
 
     def _idle(self) -> bool:
         return not any(
