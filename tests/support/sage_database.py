@@ -44,9 +44,6 @@ class _Streaming:
     def cursor(self) -> Any:
         return _Cursor(self._link)
 
-    def rollback(self) -> None:
-        self._link.rollback()
-
     def close(self) -> None:
         self._link.close()
 
@@ -74,7 +71,8 @@ class _Cursor:
             self._cursor.close()
 
 
-def _prepare(run: Callable[[str], Sequence[Any] | None]) -> None:
+def _prepare(link: Any, run: Callable[[str], Sequence[Any] | None]) -> None:
+    del link
     run("set transaction isolation level repeatable read, read only")
 
 

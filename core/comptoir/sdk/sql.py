@@ -20,6 +20,7 @@ locks, waiting at most five seconds for anybody; uncommitted rows are never read
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib
 import io
@@ -111,7 +112,6 @@ class Link(Protocol):
     """What is used of a DB-API 2.0 connection."""
 
     def cursor(self) -> Cursor: ...
-    def rollback(self) -> Any: ...
     def close(self) -> Any: ...
 
 
@@ -119,14 +119,15 @@ class Link(Protocol):
 class Driver:
     """One kind of server. Parameters are marked `%s`.
 
-    `prepare` is called with a function that runs a statement and gives its first row; `may_write` is a SELECT with one
-    parameter, a table's name, that gives 1 when the login may change it. `trouble` says what an error is about.
+    `prepare` is called with the new connection, and a function that runs a statement on it and gives its first row.
+    `may_write` is a SELECT with one parameter, a table's name, that gives 1 when the login may change it. `trouble`
+    says what an error is about.
     """
 
     name: str
     connect: Callable[[Server], Link]
     errors: Callable[[], tuple[type[Exception], ...]]
-    prepare: Callable[[Callable[[str], Sequence[Any] | None]], None]
+    prepare: Callable[[Any, Callable[[str], Sequence[Any] | None]], None]
     may_write: str
     trouble: Callable[[Exception], tuple[Trouble, str]]
 
@@ -226,14 +227,14 @@ class Database:
         """Asks for no row of a query: the server still looks whether its tables and columns are there."""
         with self._asking(query.name), self._cursor() as cursor:
             cursor.execute(f"{_around(query)} WHERE 1 = 0", None)
-            cursor.fetchmany(1)
+            _first(cursor)
 
     def rights(self, table: str) -> CheckItem:
         """Whether the login may only read, seen at one table. The item is not ok when it could write."""
         with self._asking("the rights of the login"), self._cursor() as cursor:
             cursor.execute(self._driver.may_write, (table,))
-            row = (*cursor.fetchmany(1), (0,))[0]
-        if row[0]:
+            row = _first(cursor)
+        if row is None or row[0]:
             return CheckItem(
                 "login", False, f"the login may change {table}",
                 "Comptoir only reads: give it a login that can do no more, with the role db_datareader and no other.",
@@ -275,26 +276,24 @@ def open_database(ctx: ConnectorContext) -> Iterator[Database]:
         def run(statement: str) -> Sequence[Any] | None:
             with database._cursor() as cursor:
                 cursor.execute(statement, None)
-                return next(iter(cursor.fetchmany(1)), None) if cursor.description else None
+                return _first(cursor) if cursor.description else None
 
         with database._asking(_CONNECTION):
-            driver.prepare(run)
+            driver.prepare(link, run)
         yield database
     finally:
-        _ended(driver, link)
+        _closed(driver, link)
 
 
 def _any(driver: Driver) -> tuple[type[Exception], ...]:
     return (*driver.errors(), OSError)
 
 
-def _ended(driver: Driver, link: Link) -> None:
-    """Nothing was changed, so there is nothing to keep; a link that is broken already cannot say so."""
-    for end in (link.rollback, link.close):
-        try:
-            end()
-        except _any(driver):
-            continue
+def _closed(driver: Driver, link: Link) -> None:
+    """Nothing was changed, so there is nothing to keep: what is open ends with the connection, without a word that
+    a broken one could wait for."""
+    with contextlib.suppress(*_any(driver)):
+        link.close()
 
 
 def _driver(ctx: ConnectorContext) -> Driver:
@@ -339,6 +338,14 @@ def _server(ctx: ConnectorContext) -> Server:
         )
     place = str(ctx.base_dir / cafile) if cafile else None
     return Server(given.host, given.port, given.schema, given.login, given.password, place, timeout)
+
+
+def _first(cursor: Cursor) -> Sequence[Any] | None:
+    """The first row. The others are fetched as well: a result that is left half read has to be cancelled."""
+    first = next(iter(cursor.fetchmany(_BATCH)), None)
+    while cursor.fetchmany(_BATCH):
+        continue
+    return first
 
 
 def _around(query: Query) -> str:
@@ -402,11 +409,15 @@ def _said(ctx: ConnectorContext, driver: Driver, error: Exception, what: str) ->
 
 #: https://learn.microsoft.com/sql/relational-databases/errors-events: what a number is about.
 _MSSQL: dict[int, Trouble] = {
-    18456: "login", 18452: "login", 18470: "login", 18488: "login", 4060: "login", 916: "login",
+    18456: "login", 18452: "login", 18470: "login", 18488: "login", 4060: "login", 911: "login", 916: "login",
     229: "rights", 230: "rights", 262: "rights",
     207: "unknown", 208: "unknown", 195: "unknown",
     1222: "busy", 1205: "busy", 3960: "busy", 3952: "busy", -2: "busy",
 }  # fmt: skip
+
+
+#: Levels of isolation, as TDS numbers them.
+_READ_COMMITTED, _SNAPSHOT = 2, 5
 
 
 def _tds() -> Any:
@@ -437,7 +448,7 @@ def _mssql_link(tds: Any, server: Server) -> Link:
         login_timeout=min(_CONNECT_SECONDS, server.timeout),
         appname="comptoir",
         readonly=True,  # ApplicationIntent=ReadOnly
-        autocommit=False,
+        autocommit=True,  # until the isolation is known: a transaction that runs cannot change its own
         cafile=server.cafile,
         validate_host=server.cafile is not None,
         disable_connect_retry=True,
@@ -445,11 +456,12 @@ def _mssql_link(tds: Any, server: Server) -> Link:
     return link
 
 
-def _mssql_prepare(run: Callable[[str], Sequence[Any] | None]) -> None:
+def _mssql_prepare(link: Any, run: Callable[[str], Sequence[Any] | None]) -> None:
     row = run("SELECT snapshot_isolation_state FROM sys.databases WHERE database_id = DB_ID()")
     # Outside of snapshots a reader takes short locks; it gives up rather than make the program wait for it.
     run("SET LOCK_TIMEOUT 5000")
-    run(f"SET TRANSACTION ISOLATION LEVEL {'SNAPSHOT' if row and row[0] == 1 else 'READ COMMITTED'}")
+    link.isolation_level = _SNAPSHOT if row and row[0] == 1 else _READ_COMMITTED
+    link.autocommit = False
 
 
 def _mssql_trouble(error: Exception) -> tuple[Trouble, str]:
