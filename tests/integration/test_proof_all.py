@@ -27,6 +27,7 @@ from comptoir.sdk.protocols import RawItem
 from comptoir.store.clearings import Clearings
 from comptoir.store.documents import Documents
 from comptoir.store.journal import Journal
+from comptoir.store.limits import ConnectionStates
 
 from tests.support import vendure_recording, woocommerce
 from tests.support.merchant import Merchant, request_json, simple_order
@@ -267,6 +268,12 @@ def test_a_cent_in_a_file_that_waits_is_found_and_named(make_merchant: Callable[
     assert "it was changed after it was handed over; its amounts are the same" in told_of
     path.unlink()
     assert proved(merchant).files == []
+    # Files that cannot be looked at are told, and are no fault of the books.
+    with merchant.hub() as hub, hub.database.transaction() as session:
+        at = hub.ports.clock.now()
+        ConnectionStates(session).pause("compta", cause="person", reason="moving", hint=None, by_whom="zoe", at=at)
+    found = proved(merchant)
+    assert found.proved and [n for n in found.notes if n.startswith("the files of compta could not be read: ")] != []
 
 
 def test_the_accounts_of_providers_are_those_of_the_domain(merchant: Merchant) -> None:

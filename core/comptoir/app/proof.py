@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +17,7 @@ from comptoir.engine.called_for import called_for
 from comptoir.engine.held_back import prove_stored
 from comptoir.engine.hub import BOOKED, Hub
 from comptoir.engine.render import render
-from comptoir.errors import ConfigError, MappingError
+from comptoir.errors import ComptoirError, ConfigError, MappingError
 from comptoir.model.accounting import JournalEntry
 from comptoir.model.refs import EntityName
 from comptoir.sdk.protocols import PushBatch, PushOp, ReadsBack
@@ -95,7 +95,7 @@ class BooksProof:
 
     `documents` and `unexplained` count by entity; `wrong` are the first of those that do not add up. `foreign`:
     entries that belong to no document, or are not the sum of their day; `files`: what files that were handed over say
-    otherwise now.
+    otherwise now. `notes`: what could not be looked at.
     """
 
     documents: Counter[str] = field(default_factory=Counter)
@@ -105,6 +105,7 @@ class BooksProof:
     foreign: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     providers: list[ProviderAccount] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def proved(self) -> bool:
@@ -153,6 +154,7 @@ class BooksProof:
                 for a in self.providers
             ],
             "explanation": self.violations(),
+            "notes": self.notes,
         }
 
     def add(self, one: Stored, entity: EntityName, findings: Sequence[Finding], words: Sequence[str]) -> None:
@@ -227,9 +229,7 @@ def prove_books(hub: Hub) -> BooksProof:
             provider = hub.accounts.on(today).providers.get(name)
             if provider is not None:
                 proof.providers.append(Clearings(session).state(name, provider, today))
-    for words in _files(hub):
-        if len(proof.files) < _TOLD:
-            proof.files.append(words)
+    _files(hub, proof)
     return proof
 
 
@@ -260,23 +260,35 @@ def _documents(hub: Hub, session: Session, entity: EntityName, ids: Sequence[UUI
         proof.add(one, entity, findings, words)
 
 
-def _files(hub: Hub) -> Iterator[str]:
+def _files(hub: Hub, proof: BooksProof) -> None:
     """What files of entries that nobody has taken yet say otherwise than what was handed over."""
-    after: UUID | None = None
-    entity = EntityName.JOURNAL_ENTRY
+    entity, after = EntityName.JOURNAL_ENTRY, None
+    unread: set[str] = set()
     while True:
         with hub.database.transaction() as session:
             batches = Handovers(session).of_entity(entity.value, after, _BATCH)
         for batch in batches:
-            if batch.target not in hub.links:
+            if batch.target not in hub.links or batch.target in unread:
                 continue
-            connector = hub.link(batch.target).open()
-            if isinstance(connector, ReadsBack) and connector.read_back(PushBatch(str(batch.id), entity, ())):
-                for words in connector.read_back(PushBatch(str(batch.id), entity, _handed(hub, batch))):
-                    yield f"{batch.target}: {words}"
+            try:
+                said = _said(hub, batch)
+            except ComptoirError as error:  # paused, or its folder is away: that is no fault of the books
+                unread.add(batch.target)
+                proof.notes.append(f"the files of {batch.target} could not be read: {error.message}")
+                continue
+            proof.files += [f"{batch.target}: {words}" for words in said[: _TOLD - len(proof.files)]]
         if len(batches) < _BATCH:
             return
         after = batches[-1].id
+
+
+def _said(hub: Hub, batch: HandoverRow) -> Sequence[str]:
+    """What the files of a batch say otherwise; its entries are only loaded where one was changed."""
+    connector = hub.link(batch.target).open()
+    entity = EntityName.JOURNAL_ENTRY
+    if not isinstance(connector, ReadsBack) or not connector.read_back(PushBatch(str(batch.id), entity, ())):
+        return ()
+    return connector.read_back(PushBatch(str(batch.id), entity, _handed(hub, batch)))
 
 
 def _handed(hub: Hub, batch: HandoverRow) -> list[PushOp]:

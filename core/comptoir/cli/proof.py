@@ -52,7 +52,7 @@ def _everything(as_json: bool) -> None:
             say(f"{account.provider}: {account.balance} on {account.account}")
             for r in account.reasons:
                 say(f"  {r.amount}: {REASONS[r.reason]} ({r.documents}: {', '.join(r.largest)})")
-        for words in found.violations():
+        for words in [*found.violations(), *found.notes]:
             say(words)
     if not found.proved:
         raise typer.Exit(6)
