@@ -124,6 +124,7 @@ def imported(merchant: Merchant, database: SageDatabase, number: int) -> None:
         path.unlink()
 
 
+@pytest.mark.failure_mode(38)
 def test_shop_and_sage_by_sql(sage: tuple[Merchant, SageDatabase]) -> None:
     merchant, database = sage
     mug = product(merchant, name="Un mug", sku="CRUCHE-1", regular_price="14.50", manage_stock=True, stock_quantity=1)
