@@ -165,6 +165,30 @@ def test_a_shop_that_says_yes_and_does_nothing_is_found_by_reading_back(
     assert stock.states() == {"refused"}
 
 
+def test_what_was_sold_between_writing_and_reading_back_is_nobodys_refusal(
+    stock: _Stock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shop then shows less than what it was given; it is compared again, and the second time is no accident."""
+    real = WooCommerceConnector.update
+
+    def busy(self: WooCommerceConnector, entity: Any, call: Any) -> list[ChangeResult]:
+        done = list(real(self, entity, call))
+        for change in call:
+            left = change.fields["stock_quantity"] - 2
+            request_json(stock.shop, "PUT", f"/products/{change.external_id}", {"stock_quantity": left})
+        return done
+
+    monkeypatch.setattr(WooCommerceConnector, "update", busy)
+    report = stock.merchant.run("stock")
+    assert (report.main.delivered, report.main.rejected) == (3, 0)
+    assert stock.states() == {"due"}
+    assert stock.merchant.rows("select cause from quarantine where state = 'open'") == []
+    # Each time two less: that is no sale, and a person hears of it.
+    stock.merchant.run("stock")
+    assert stock.states() == {"refused"}
+    assert {c for (c,) in stock.merchant.rows("select cause from quarantine")} == {"value_not_kept"}
+
+
 def test_what_the_source_says_meanwhile_is_written_next_and_is_nobodys_refusal(
     stock: _Stock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

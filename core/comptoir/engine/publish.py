@@ -101,6 +101,8 @@ class Publisher:
             for other in hub.routes.values()
         )
         self._just_written: frozenset[str] = frozenset()
+        #: What was known of the values that were just written over.
+        self._before: dict[str, Mapping[str, Any]] = {}
         self._state = report.published.setdefault(target, {})
 
     # -- plan ----------------------------------------------------------------------------------------------------
@@ -306,7 +308,7 @@ class Publisher:
         if offer.wanted == wanted and offer.known == known and (not keys or offer.state != "done"):
             return None
         state = "due" if keys else "done"
-        if keys and offer.external_id in self._just_written and offer.wanted == wanted:
+        if looked and keys and offer.wanted == wanted and not self._sold(offer, quantity, known):
             state = "refused"
             with self._hub.database.transaction() as session:
                 self._attention.not_kept(session, offer.record_id, offer.external_id, keys)
@@ -319,6 +321,16 @@ class Publisher:
             self._target, self._entity, offer.external_id, offer.parent_id, self._source, offer.record_id,
             offer.target_id, self._route.name, offer.label, wanted, known, keys, None, offer.target_rev, None, state,
         )  # fmt: skip
+
+    def _sold(self, offer: Offer, quantity: Decimal, known: Mapping[str, Any]) -> bool:
+        """Whether a sale may be why a target shows less than what was just written.
+
+        Not where it shows what it showed before: a shop that keeps its own value is found by that, with its second write
+        at the latest.
+        """
+        before = self._before.get(offer.external_id, {})
+        kept = all(before.get(key) == value for key, value in known.items())
+        return offer.shown is not None and offer.shown < quantity and not kept
 
     def _quantity(self, quantity: Decimal, rendered: dict[Decimal, dict[str, Any]]) -> dict[str, Any]:
         """The payload for a quantity: it depends on nothing else, so it is made once for each."""
@@ -471,6 +483,7 @@ class Publisher:
                         refused.append((sending, "", result))
                         continue
                     settled.append(Settled(result.external_id, "done", shown))
+                    self._before[result.external_id] = sending.before
                     before = {key: sending.before.get(key) for key in change.fields}
                     log.append(
                         Written(

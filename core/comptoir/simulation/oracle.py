@@ -50,6 +50,10 @@ class Oracle:
         """A digest of each kind of content of the store."""
         return self._audit.kept()
 
+    def held(self) -> bool:
+        """Whether a plan waits for the merchant."""
+        return self._audit.held() > 0
+
     def unfinished(self) -> bool:
         """Whether something waits that nobody has to look at."""
         return any(self._audit.unfinished().values())

@@ -20,7 +20,7 @@ import orjson
 
 from comptoir.app.bootstrap import Installation, check_installation, hub_of
 from comptoir.app.connectors import load_connector
-from comptoir.app.run_route import run_route
+from comptoir.app.run_route import deliver_route, run_route
 from comptoir.engine.hub import Hub
 from comptoir.engine.limits import StoreBuckets
 from comptoir.engine.ports import Ports
@@ -220,6 +220,11 @@ class World:
             if worker.error is None:
                 self._ended(worker)
         return ended
+
+    def approve(self, route: str) -> None:
+        """The merchant has looked at what a route holds back (a price that moves by more than half), and lets it go."""
+        self.tell(f"the plan of {route} is approved")
+        self.workers.run([(f"{route}/approve", lambda worker: deliver_route(self.hub(worker), route, approve=True))])
 
     def instead(self, worker: Worker) -> None:
         """A scheduler that hears nothing of a task takes it for dead, and starts it on another machine."""

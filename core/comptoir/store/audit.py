@@ -130,6 +130,10 @@ class Audit:
         """How much work is left, by kind."""
         return {what: self._count(query) for what, query in _UNFINISHED.items()}
 
+    def held(self) -> int:
+        """How many values wait for somebody's approval."""
+        return self._count("select count(*) from publication where state = 'held'")
+
     def hints(self) -> int:
         """How many hints of webhooks were stored."""
         return self._count("select count(*) from inbox")
