@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from comptoir.sdk import AuthError, ComptoirError, ConfigError, Credentials, TransientError
 from comptoir.sdk.sql import load_query, open_database
@@ -108,3 +114,27 @@ def test_a_login_that_may_write_is_asked_for_one_table() -> None:
     with tds_server(answers(Answer(["may"], [[1]]))) as (port, seen), open_database(context(port)) as database:
         item = database.rights("F_ARTICLE")
     assert not item.ok and "HAS_PERMS_BY_NAME" in seen.statements[-1] and "F_ARTICLE" in seen.statements[-1]
+
+
+def test_a_password_is_not_sent_without_the_tls_that_was_asked_for(tmp_path: Path) -> None:
+    """The stand-in has no TLS, as a server without a certificate."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    day = datetime(2026, 1, 1, tzinfo=UTC)
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+    signed = made.not_valid_before(day).not_valid_after(day + timedelta(days=3650)).sign(key, hashes.SHA256())
+    (tmp_path / "own.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    (tmp_path / "none.pem").write_text("no certificate", encoding="ascii")
+    with tds_server(answers(Answer())) as (port, seen):
+        for cafile, words in (
+            ("own.pem", "no TLS could be agreed upon"),
+            ("none.pem", "no TLS could be agreed upon"),
+            ("gone.pem", "there is no file gone.pem"),
+        ):
+            extra = {"timeout": "5", "cafile": cafile}
+            given = Credentials(host="127.0.0.1", port=port, schema="BIJOU", extra=extra, **SECRETS)
+            ctx = connector_context(connection="sage", credentials=given, base_dir=tmp_path)
+            with pytest.raises(ConfigError, match=words) as raised, open_database(ctx):
+                pass
+            assert "AIRFLOW_CONN_SAGE" in f"{raised.value} {raised.value.hint}"
+    assert seen.login == ""

@@ -30,12 +30,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
-from importlib import resources
+from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
 
 from comptoir.errors import AuthError, ComptoirError, ConfigError, ContractViolation, TransientError
 from comptoir.sdk.address import credentials_variable
 from comptoir.sdk.protocols import CheckItem, ConnectorContext
+from comptoir.sdk.selects import Query, checked_select, load_query
 
 __all__ = ["DRIVERS", "Database", "Driver", "Query", "Server", "checked_select", "load_query", "open_database"]
 
@@ -43,46 +44,9 @@ _BATCH = 500
 _CONNECTION = "the connection"
 _CONNECT_SECONDS = 10.0
 _QUERY_SECONDS = 120.0
-_LONGEST_QUERY = 20_000
-#: Words that a SELECT which only reads never has. What looks like one of them in a text or a name is no word.
-_FORBIDDEN = frozenset(
-    """
-    alter backup begin bulk call checkpoint close commit copy create cursor dbcc deallocate declare delete deny disable
-    do drop dump enable exec execute fetch for go grant holdlock insert into kill lock merge nolock notify openquery
-    openrowset opendatasource print raise raiserror readuncommitted reconfigure refresh reindex restore revoke rollback
-    save set shutdown tablock tablockx truncate update updlock use vacuum waitfor with writetext xlock
-    """.split()
-)
-#: What may stand before a parenthesis: a function that was not thought of may do more than compute.
-_CALLED = frozenset(
-    "all and as cast coalesce concat count exists from in join max min not nullif numeric on or select string_agg sum "
-    "varchar where".split()
-)
-_PIECE = re.compile(
-    r"""
-    (?P<text>'(?:[^']|'')*')            # a text
-    | (?P<name>"(?:[^"]|"")*"|\[[^\]]*\])  # a name in quotes
-    | (?P<comment>--[^\n]*|/\*)
-    | (?P<word>[A-Za-z_][A-Za-z0-9_$#@]*)
-    | (?P<number>\d+(?:\.\d+)?)
-    | (?P<space>\s+)
-    | (?P<sign><=|>=|<>|[(),.=<>+*/-])
-    """,
-    re.VERBOSE,
-)
-_GAPS = ("comment", "space")
-_SIGNS = ("(", ",", "=", "<", ">", "<=", ">=", "<>", "+", "-", "*", "/")
 _ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
-Trouble = Literal["login", "rights", "unknown", "busy", "reach"]
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A SELECT of a connector's package: its name, and its text without comments."""
-
-    name: str
-    text: str
+Trouble = Literal["login", "rights", "unknown", "busy", "reach", "tls"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -130,61 +94,6 @@ class Driver:
     prepare: Callable[[Any, Callable[[str], Sequence[Any] | None]], None]
     may_write: str
     trouble: Callable[[Exception], tuple[Trouble, str]]
-
-
-def checked_select(text: str, where: str) -> str:
-    """The SELECT without its comments; ContractViolation, naming `where`, for anything that is not just one."""
-    if len(text) > _LONGEST_QUERY:
-        raise _no_select(where, f"it is longer than {_LONGEST_QUERY} characters")
-    kept = "".join(" " if kind in _GAPS else piece for kind, piece in _pieces(text, where))
-    pieces = [(kind, piece) for kind, piece in _pieces(text, where) if kind not in _GAPS]
-    if not pieces or pieces[0][1].casefold() != "select":
-        raise _no_select(where, "it does not begin with SELECT")
-    depth = 0
-    before = ""
-    for kind, piece in pieces:
-        word = piece.casefold() if kind == "word" else ""
-        if word in _FORBIDDEN:
-            raise _no_select(where, f"it has the word {piece}")
-        if depth == 0 and before == "order" and word == "by":
-            raise _no_select(where, "it has an ORDER BY of its own")
-        if piece == "(" and (before not in _CALLED and before not in _SIGNS):
-            raise _no_select(where, f"it calls {before[:40]!r}")
-        depth += {"(": 1, ")": -1}.get(piece, 0)
-        if depth < 0:
-            break
-        before = word or piece
-    if depth:
-        raise _no_select(where, "its parentheses do not match")
-    return re.sub(r" +", " ", kept).strip()
-
-
-def _pieces(text: str, where: str) -> Iterator[tuple[str, str]]:
-    at = 0
-    while at < len(text):
-        found = _PIECE.match(text, at)
-        if found is None or found.group() == "/*":
-            raise _no_select(where, f"it holds {text[at : at + 10]!r}")
-        yield str(found.lastgroup), found.group()
-        at = found.end()
-
-
-def _no_select(where: str, why: str) -> ContractViolation:
-    return ContractViolation(
-        f"{where} is not run: {why}",
-        hint="Only one plain SELECT is sent to a program's database: no other statement, no hint, no second one.",
-        code="no_select",
-    )
-
-
-def load_query(package: str, name: str) -> Query:
-    """The query `sql/NAME.sql` of a package, checked; ContractViolation when it is missing or no SELECT."""
-    where = f"{package}/sql/{name}.sql"
-    try:
-        text = resources.files(package).joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ContractViolation(f"the connector package has no {where}") from None
-    return Query(name, checked_select(text, where))
 
 
 class Database:
@@ -337,6 +246,12 @@ def _server(ctx: ConnectorContext) -> Server:
             connection=ctx.connection,
         )
     place = str(ctx.base_dir / cafile) if cafile else None
+    if place is not None and not Path(place).is_file():
+        raise ConfigError(
+            f"{ctx.connection}: there is no file {cafile}, which `cafile` in the extra of {variable} names",
+            hint="It starts beside comptoir.toml.",
+            connection=ctx.connection,
+        )
     return Server(given.host, given.port, given.schema, given.login, given.password, place, timeout)
 
 
@@ -390,6 +305,14 @@ def _said(ctx: ConnectorContext, driver: Driver, error: Exception, what: str) ->
             connection=ctx.connection,
             code="database_layout",
         )
+    if trouble == "tls":
+        return ConfigError(
+            f"{at}: no TLS could be agreed upon with the server, or `cafile` does not vouch for its certificate",
+            hint=f"The server's certificate must be signed by `cafile` in the extra of {name} and name the host there; "
+            "SQL Server needs a certificate of its own (SQL Server Configuration Manager).",
+            connection=ctx.connection,
+            code="no_tls",
+        )
     if trouble == "busy":
         return TransientError(
             f"{at}: the server was busy or took too long{number}",
@@ -418,6 +341,7 @@ _MSSQL: dict[int, Trouble] = {
 
 #: Levels of isolation, as TDS numbers them.
 _READ_COMMITTED, _SNAPSHOT = 2, 5
+_NO_TLS = "tls"
 
 
 def _tds() -> Any:
@@ -435,6 +359,12 @@ def _mssql_connect(server: Server) -> Link:
         return _mssql_link(tds, server)
     except (ValueError, LookupError, struct.error) as error:  # what answers speaks another language
         raise tds.InterfaceError(type(error).__name__) from None
+    except importlib.import_module("OpenSSL.SSL").Error:
+        raise tds.InterfaceError(_NO_TLS) from None
+    except tds.Error as error:
+        if "ncryption" in str(error):  # the server has none, or wants some
+            raise tds.InterfaceError(_NO_TLS) from None
+        raise
 
 
 def _mssql_link(tds: Any, server: Server) -> Link:
@@ -465,6 +395,8 @@ def _mssql_prepare(link: Any, run: Callable[[str], Sequence[Any] | None]) -> Non
 
 
 def _mssql_trouble(error: Exception) -> tuple[Trouble, str]:
+    if error.args[:1] == (_NO_TLS,):
+        return "tls", ""
     number = getattr(error, "msg_no", None) or getattr(error, "number", None)
     if isinstance(number, int) and number in _MSSQL:
         return _MSSQL[number], str(number)
