@@ -125,7 +125,6 @@ entity = "stock"
 from = "sage"
 to = ["kiosque"]
 schedule = "*/2 * * * *"
-triggers = ["webhook"]
 
 [routes.marche_orders]          # Ciel renames a file that was imported to .BAK
 entity = "order"
@@ -139,5 +138,4 @@ entity = "stock"
 from = "ciel"
 to = ["marche"]
 schedule = "*/2 * * * *"
-triggers = ["webhook"]
 """
