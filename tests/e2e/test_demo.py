@@ -24,7 +24,7 @@ ROUTES = {
 }  # fmt: skip
 DAGS = {f"comptoir__{route}" for route in ROUTES}
 #: Routes that nothing wakes: what changes in the programs is seen by looking.
-BY_SCHEDULE_ALONE = {"comptoir__customers_back", "comptoir__kiosque_stock", "comptoir__marche_stock"}
+BY_SCHEDULE_ALONE = {"comptoir__customers_back"}
 #: Every program that the demo starts inherits it; a number of our own, so that nobody else's is counted.
 MARK = "DEMO_TEST_MARK"
 
