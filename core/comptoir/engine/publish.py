@@ -325,8 +325,8 @@ class Publisher:
     def _sold(self, offer: Offer, quantity: Decimal, known: Mapping[str, Any]) -> bool:
         """Whether a sale may be why a target shows less than what was just written.
 
-        Not where it shows what it showed before: a shop that keeps its own value is found by that, with its second write
-        at the latest.
+        Not where it shows what it showed before: so a shop that keeps its own value is found with its second write at
+        the latest.
         """
         before = self._before.get(offer.external_id, {})
         kept = all(before.get(key) == value for key, value in known.items())
