@@ -15,11 +15,11 @@ import pytest
 from comptoir.app.doubt import decide_doubt
 from comptoir.app.quarantine import close, retry
 from comptoir.engine import deliver
-from comptoir.errors import ConfigError, OutcomeUnknown
+from comptoir.errors import ConfigError, DatabaseUnavailable, OutcomeUnknown
 from comptoir.model.refs import EntityName
 from comptoir.sdk import PushBatch, PushResult
 from comptoir.store.database import Database
-from comptoir.store.outbox import Outbox
+from comptoir.store.outbox import Outbox, worker_lock
 from comptoir_ebp.connector import EbpConnector
 from comptoir_woocommerce.sandbox import change, serve
 
@@ -67,6 +67,25 @@ def test_the_wait_begins_when_it_is_taken_over_and_not_with_the_intent(planned: 
         database.close()
     assert planned.rows("select state, count(*) from delivery group by state") == [("in_doubt", 3)]
     assert 25 < planned.value("select extract(epoch from min(due_at) - now()) from delivery") <= 30
+
+
+def test_a_take_over_that_another_worker_is_in_the_way_of_says_so_and_holds_nothing(planned: Merchant) -> None:
+    """Found by a seed: what failed within the transaction failed again giving its lock back, and said only that."""
+    _begin(planned, "gone")
+    database, other = Database(planned.url), Database(planned.url)
+    try:
+        database.session().execute("set lock_timeout = '50ms'")
+        with psycopg.connect(planned.url) as connection:
+            connection.execute("select id from delivery for update")
+            with (
+                pytest.raises(DatabaseUnavailable, match="another worker is in the way"),
+                database.transaction() as session,
+            ):
+                Outbox(session).take_over("gesco", 0.0)
+        assert other.session().try_lock(worker_lock("gone"))
+    finally:
+        database.close()
+        other.close()
 
 
 def test_what_a_killed_worker_was_looking_up_is_looked_up_at_once(planned: Merchant) -> None:

@@ -55,7 +55,7 @@ def simulate(
         oracle = Oracle(world, day, hooks)
         try:
             _settle(world, hooks, oracle)
-            wrong = [*world.wrong, *oracle.violations()]
+            wrong = [*world.wrong, *world.workers.broken, *oracle.violations()]
             wrong += _again(world, oracle)
         finally:
             oracle.close()

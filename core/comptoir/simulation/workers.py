@@ -144,6 +144,8 @@ class Workers:
         #: Called with a worker of which nothing was heard for a while: whoever takes it for dead starts another one.
         self.instead: Callable[[Worker], None] = _nobody
         self.points = 0
+        #: Workers that ended by something that is no error of ours.
+        self.broken: list[str] = []
 
     def run(self, jobs: Sequence[tuple[str, Callable[[Worker], Any]]]) -> list[Worker]:
         """Runs these jobs side by side, interleaved as the seed decides; returns them ended."""
@@ -193,6 +195,10 @@ class Workers:
         except ComptoirError as error:
             worker.error = error
             self._tell(f"{worker.name} ended: {error.message}")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the engine has let it through: that is the finding
+            worker.error = error
+            self._tell(f"{worker.name} broke: {error!r}")
+            self.broken.append(f"{worker.name} broke with {type(error).__name__}: {error}")
         finally:
             worker.done = True
             for close in worker.closing:

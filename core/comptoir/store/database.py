@@ -99,6 +99,11 @@ class Session:
         row = self.row("select pg_try_advisory_lock(%s, %s)", lock_key(name))
         return bool(row and row[0])
 
+    def try_lock_here(self, name: str) -> bool:
+        """Takes the same lock for the rest of the open transaction, however that ends."""
+        row = self.row("select pg_try_advisory_xact_lock(%s, %s)", lock_key(name))
+        return bool(row and row[0])
+
     def unlock(self, name: str) -> None:
         """Gives a lock of this session back."""
         self.row("select pg_advisory_unlock(%s, %s)", lock_key(name))

@@ -124,15 +124,13 @@ class Outbox:
             (target,),
         )
         for (holder,) in holders:
-            if self._session.try_lock(worker_lock(holder)):
-                try:
-                    self._session.execute(
-                        "update delivery set lease_until = comptoir_now() - interval '1 second' where target = %s "
-                        "and lease_holder = %s and state in ('pending', 'sent', 'in_doubt')",
-                        (target, holder),
-                    )
-                finally:
-                    self._session.unlock(worker_lock(holder))
+            # For the transaction: one that fails here could not give a lock of the session back.
+            if self._session.try_lock_here(worker_lock(holder)):
+                self._session.execute(
+                    "update delivery set lease_until = comptoir_now() - interval '1 second' where target = %s "
+                    "and lease_holder = %s and state in ('pending', 'sent', 'in_doubt')",
+                    (target, holder),
+                )
         self._session.execute(
             "update delivery set state = 'in_doubt', due_at = comptoir_now() + make_interval(secs => %s), "
             "lease_holder = null, lease_until = null "
