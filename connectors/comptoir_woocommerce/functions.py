@@ -116,13 +116,14 @@ def tax_lines(
     """
     minor_units_known(currency)
     base, total = amount(net) or _ZERO, amount(tax) or _ZERO
-    parts = [(str(t.get("id")), part) for t in taxes or () if (part := amount(t.get("total"))) is not None]
-    if total and len(parts) == 1 and parts[0][1]:
+    if total and taxes.__class__ is list and len(taxes) == 1 and amount(taxes[0].get("total")):
         # As nearly every line: one rate, and the line's own figure is its tax.
+        rate_id = str(taxes[0].get("id"))
         for rate in reversed(rates or ()):
-            if str(rate.get("rate_id")) == parts[0][0]:
+            if str(rate.get("rate_id")) == rate_id:
                 place = words(ship_to).upper() or words(bill_to).upper()
                 return [_one_line(rate, total, base, _ZERO, place, str(company_country))]
+    parts = [(str(t.get("id")), part) for t in taxes or () if (part := amount(t.get("total"))) is not None]
     by_id = {str(rate.get("rate_id")): rate for rate in rates or ()}
     if total and (len(parts) != 1 or not parts[0][1]) and not any(part for _, part in parts):
         if not parts and len(by_id) == 1:

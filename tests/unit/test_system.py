@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import os
 import socket
 import ssl
 import threading
@@ -415,3 +416,18 @@ def test_one_behind_finishes_what_runs_when_the_making_fails() -> None:
     with pytest.raises(ValueError, match="the shop is gone"):
         list(ThreadTasks().one_behind(done.append, items()))
     assert done == [1]
+
+
+def test_a_forked_child_does_not_repeat_its_parents_ids() -> None:
+    ids = SystemIds()
+    ids.new()
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(write, ids.new().bytes)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    random_part = (1 << 62) - 1
+    assert int.from_bytes(os.read(read, 16), "big") & random_part != ids.new().int & random_part
+    os.close(read)
+    os.close(write)

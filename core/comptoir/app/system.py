@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import secrets
+import struct
 import sys
 import threading
 import time
@@ -27,6 +28,9 @@ __all__ = ["SystemClock", "SystemIds", "SystemRandom", "SystemTransport", "Threa
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+#: How many random numbers of 64 bits are asked for at once.
+_RANDOM_NUMBERS = 512
 
 
 class SystemClock:
@@ -52,18 +56,16 @@ class SystemIds:
         self._lock = threading.Lock()
         self._last = 0
         self._counter = 0
-        self._pid = 0
-        self._random = b""
-        self._used = 0
+        self._random: list[int] = []
+        # A forked child must not repeat its parent's; asking for the process's number each time costs more than an id.
+        os.register_at_fork(after_in_child=self._random.clear)
 
     def new(self) -> UUID:
         """The next id."""
         with self._lock:
-            # Randomness by the kilobyte; a forked child must not repeat its parent's.
-            if self._used == len(self._random) or self._pid != os.getpid():
-                self._random, self._pid, self._used = os.urandom(4096), os.getpid(), 0
-            random_bits = int.from_bytes(self._random[self._used : self._used + 8], "big")
-            self._used += 8
+            if not self._random:
+                self._random += struct.unpack(f"{_RANDOM_NUMBERS}Q", os.urandom(8 * _RANDOM_NUMBERS))
+            random_bits = self._random.pop()
             now = time.time_ns() // 1_000_000
             if now > self._last:
                 self._last, self._counter = now, random_bits >> 55

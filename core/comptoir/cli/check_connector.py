@@ -28,7 +28,7 @@ def check_connector(
     else:
         for fault in report.faults:
             place = f"{fault.file}:{fault.line}" if fault.line else fault.file
-            out.print(f"{place}: [{fault.rule}] {fault.message}\n    {fault.do}", markup=False)
+            out().print(f"{place}: [{fault.rule}] {fault.message}\n    {fault.do}", markup=False)
         promised = f"{report.tier}, as far as a program can see" if report.tier else "no tier"
         say(f"{report.package}: {report.files} files of Python, {len(report.faults)} faults, {promised}")
     if not report.ok:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,6 +26,8 @@ from comptoir.cli.state import STATE, JsonFlag
 from comptoir.cli.todo import todo
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from comptoir.engine.counts import RunReport
 
 app = typer.Typer(
@@ -246,29 +249,29 @@ class _Progress:
     """A line on standard error that counts what was read; silent when nobody looks."""
 
     def __enter__(self) -> _Progress:
-        from rich.progress import MofNCompleteColumn, Progress, TextColumn
-
-        from comptoir.cli.output import err
-
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            MofNCompleteColumn(),
-            console=err,
-            transient=True,
-            disable=not err.is_terminal,
-        )
+        self._bar: Progress | None = None
         self._tasks: dict[str, Any] = {}
-        self._bar.start()
+        if sys.stderr.isatty():
+            from rich.progress import MofNCompleteColumn, Progress, TextColumn
+
+            from comptoir.cli.output import err
+
+            columns = TextColumn("{task.description}"), MofNCompleteColumn()
+            self._bar = Progress(*columns, console=err(), transient=True, disable=not err().is_terminal)
+            self._bar.start()
         return self
 
     def step(self, label: str, count: int, total: int | None) -> None:
         """`count` more were read under this label, of `total` if the remote says."""
+        if self._bar is None:
+            return
         if label not in self._tasks:
             self._tasks[label] = self._bar.add_task(label, total=total)
         self._bar.update(self._tasks[label], advance=count, total=total)
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        if self._bar is not None:
+            self._bar.stop()
 
 
 def _show_report(report: RunReport, as_json: bool) -> None:

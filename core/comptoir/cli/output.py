@@ -5,21 +5,34 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
-
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from comptoir.errors import ComptoirError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["OUTPUT", "err", "out", "print_json", "say", "show_error", "table"]
 
 #: A pipe has no width; a table in it must not be folded for a screen that is not there.
 _PIPE_WIDTH = 200
 
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+@cache
+def out() -> Console:
+    """Standard output. What draws on it is loaded when there is something to draw: a script reads JSON."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+
+
+@cache
+def err() -> Console:
+    """Standard error."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class _Output:
@@ -33,7 +46,7 @@ OUTPUT = _Output()
 
 def say(text: str) -> None:
     """A sentence for the person at the terminal; never on standard output, which may be piped."""
-    err.print(text, markup=False)
+    err().print(text, markup=False)
 
 
 def print_json(value: Any) -> None:
@@ -44,12 +57,15 @@ def print_json(value: Any) -> None:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
     """A table on standard output."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
     grid = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in columns:
         grid.add_column(column, overflow="fold")
     for row in rows:
         grid.add_row(*("" if cell is None else str(cell) for cell in row))
-    out.print(grid, markup=False)
+    out().print(grid, markup=False)
 
 
 def show_error(error: ComptoirError) -> None:
@@ -67,6 +83,6 @@ def show_error(error: ComptoirError) -> None:
                 }
             }
         )
-    err.print(f"error: {error.message}", style="bold red", markup=False)
+    err().print(f"error: {error.message}", style="bold red", markup=False)
     if error.hint:
-        err.print(f"  {error.hint}", markup=False)
+        err().print(f"  {error.hint}", markup=False)

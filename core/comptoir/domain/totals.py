@@ -6,14 +6,16 @@ The source's totals are authoritative and never changed; the residual says where
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from decimal import Decimal
+from typing import NamedTuple
 
 from comptoir.model.money import minor_units, round_money
 from comptoir.model.order import Charge, OrderLine, Refund, RefundLine, SalesOrder
 
 __all__ = ["CAUSES", "OrderTotals", "compute_refund_totals", "compute_totals"]
+
+_ZERO = Decimal(0)
 
 #: What each cause means, for the console and the quarantine.
 CAUSES: dict[str, str] = {
@@ -27,8 +29,7 @@ CAUSES: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class OrderTotals:
+class OrderTotals(NamedTuple):
     """Computed sums in the document's currency.
 
     `residual` = the source's total - `total`; `tax_residual` the same for tax. `cause` is a code of `CAUSES`, None
@@ -81,7 +82,9 @@ def compute_refund_totals(refund: Refund) -> OrderTotals:
 
 def _sums(parts: Sequence[OrderLine | Charge | RefundLine], currency: str) -> tuple[Decimal, Decimal]:
     """Net and tax at the minor unit: parts may carry more decimals, the whole is rounded once."""
-    return round_money(_sum(p.net for p in parts), currency), round_money(_sum(p.tax for p in parts), currency)
+    return round_money(sum([p.net for p in parts], _ZERO), currency), round_money(
+        sum([p.tax for p in parts], _ZERO), currency
+    )
 
 
 def _cause(order: SalesOrder, parts: Sequence[OrderLine | Charge], residual: Decimal, tax_residual: Decimal) -> str:
@@ -99,7 +102,3 @@ def _cause(order: SalesOrder, parts: Sequence[OrderLine | Charge], residual: Dec
 def _slack(parts: int, currency: str) -> Decimal:
     """One minor unit per part: what rounding each of them can make."""
     return Decimal(max(parts, 1)) * Decimal(1).scaleb(-minor_units(currency))
-
-
-def _sum(values: Iterable[Decimal]) -> Decimal:
-    return sum(values, Decimal(0))

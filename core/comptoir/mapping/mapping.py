@@ -78,7 +78,10 @@ class Mapping:
         self, record: Any, context: AnyMapping[str, Any], *, parent: AnyMapping[str, Any] | None = None
     ) -> Canonical:
         """The validated canonical record of a platform's record; MappingError with field path and hint."""
-        mapped = self.apply(record, context, parent=parent)
+        return self.validated(self.apply(record, context, parent=parent))
+
+    def validated(self, mapped: dict[str, Any]) -> Canonical:
+        """The canonical record of what `apply` gave; MappingError with field path and hint when it is none."""
         try:
             return self.model.model_validate(mapped)
         except ValidationError as error:

@@ -132,12 +132,16 @@ class Exact:
 def _within(bounds: Exact) -> Callable[[Decimal], Decimal]:
     """The check of a finite Decimal against its bounds; its faults are pydantic's own."""
     bounded = SchemaValidator(bounds.bounded()).validate_python
+    longest, places = bounds.max_digits - bounds.decimal_places, bounds.decimal_places
     # So many characters hold at most `decimal_places` behind "0." and no whole part that is too long.
-    short = min(bounds.decimal_places + 2, bounds.max_digits - bounds.decimal_places)
+    short = min(places + 2, longest)
 
     def check(value: Decimal) -> Decimal:
         written = str(value)
         if len(written) > short or "E" in written:
+            whole, _, behind = written.partition(".")
+            if len(whole) <= longest and len(behind) <= places and "E" not in written:
+                return value
             try:
                 bounded(value)
             except ValidationError as error:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from comptoir.model.item import Item
@@ -21,8 +21,7 @@ from comptoir.store.database import Row, Session
 __all__ = ["CHILDREN", "HEAD_TABLE", "TABLES", "DocumentReader", "Head", "Stored"]
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """What the hub knows about a document beside its content."""
 
     record_id: UUID

@@ -2,14 +2,17 @@
 
 A document is written whole: its rows are replaced together in the caller's transaction. Personal data goes to
 `personal_party` and nowhere else. Words of an enumeration are read by `_value_`: `value` takes four times as long, and
-an order has two dozen of them.
+an order has two dozen of them. What stands in many rows of a batch is read from a model's `__dict__` by one
+`itemgetter`, in a third of the time that its attributes take one by one.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -31,6 +34,25 @@ from comptoir.store.document_reader import CHILDREN, HEAD_TABLE, TABLES, Documen
 
 __all__ = ["Documents", "Head", "Stored"]
 
+_line_of = itemgetter(
+    "external_id", "kind", "item_id", "sku", "gtin", "name", "quantity", "unit", "unit_price", "list_net", "list_tax",
+    "net", "tax", "taxes",
+)  # fmt: skip
+_order_head_of = itemgetter(
+    "external_id", "number", "source_status", "ordered_at", "ordered_on", "source_zone", "original_time", "modified_at",
+    "paid_at", "completed_at", "currency",
+)  # fmt: skip
+_charge_of = itemgetter("external_id", "kind", "label", "method", "net", "tax", "taxes")
+_tax_of = itemgetter(
+    "category", "rate", "base", "amount", "country", "scheme", "collected_by", "source_code", "label"
+)  # fmt: skip
+_totals_of = itemgetter("total", "tax", "shipping", "shipping_tax", "discount", "discount_tax")
+_party_of = itemgetter(
+    "kind", "company", "first_name", "last_name", "email", "phone", "vat_id", "siren", "siret", "languages"
+)  # fmt: skip
+_written_on = itemgetter("company", "first_name", "last_name", "email", "phone")
+_place_of = itemgetter("lines", "postcode", "city", "region", "country", "pickup_point")
+
 
 class Documents(DocumentReader):
     """Collects documents and writes them in bulk; loads them back in sets."""
@@ -39,39 +61,42 @@ class Documents(DocumentReader):
         super().__init__(session)
         self._rows: dict[str, list[Row]] = {table: [] for table in TABLES}
         self._replaced: dict[EntityName, list[UUID]] = defaultdict(list)
+        self._moment: tuple[datetime | None, str] = (None, "")
 
     def add_order(
         self, order: SalesOrder, head: Head, computed_total: Decimal, residual: Decimal, cause: str | None
     ) -> None:
         """Queues an order for writing; an earlier revision (rev > 1) is replaced."""
         # As text: it stands in a dozen rows, and psycopg writes a UUID ten times slower than a text.
-        rows, key, totals = self._rows, head.record_id.hex, order.totals
+        rows, key, values = self._rows, head.record_id.hex, order.__dict__
         self._note(EntityName.ORDER, head)
-        ship = order.shipping or order.billing
+        billing, shipping, buyer, rounding = order.billing, order.shipping, order.buyer, order.rounding
+        ship, method = shipping or billing, order.payment_method
         rows["sales_order"].append(
             (
-                key, head.connection, order.external_id, order.number, order.source_status, order.ordered_at,
-                order.ordered_on, order.source_zone, order.original_time, order.modified_at, order.paid_at,
-                order.completed_at, order.currency, order.price_basis._value_, order.rounding.level._value_,
-                order.rounding.mode, order.buyer.customer_id, order.buyer.account._value_,
-                ship.country if ship else None, order.payment_state._value_, order.fulfilment_state._value_,
-                order.return_state._value_, order.hold._value_,
-                order.payment_method._value_ if order.payment_method else None,
-                order.group_ref, totals.total, totals.tax, totals.shipping, totals.shipping_tax, totals.discount,
-                totals.discount_tax, computed_total, residual, cause, list(order.refund_ids), head.before_cutover,
-                head.raw_id, head.mapping_hash, head.rev, head.created_at, head.updated_at,
+                key, head.connection, *_order_head_of(values), order.price_basis._value_, rounding.level._value_,
+                rounding.mode, buyer.customer_id, buyer.account._value_, ship.country if ship else None,
+                order.payment_state._value_, order.fulfilment_state._value_, order.return_state._value_,
+                order.hold._value_, method._value_ if method else None, order.group_ref,
+                *_totals_of(order.totals.__dict__), computed_total, residual, cause, list(order.refund_ids),
+                head.before_cutover, head.raw_id, head.mapping_hash, head.rev, self._written(head.created_at),
+                self._written(head.updated_at),
             )
         )  # fmt: skip
         lines = rows["order_line"]
         for position, line in enumerate(order.lines, 1):
+            (
+                external_id, kind, item_id, sku, gtin, name, quantity, unit, unit_price, list_net, list_tax, net, tax,
+                taxes,
+            ) = _line_of(line.__dict__)  # fmt: skip
             lines.append(
                 (
-                    key, position, line.external_id, line.kind._value_, line.item_id, line.sku, line.gtin, line.name,
-                    line.quantity, line.unit, line.unit_price, line.list_net, line.list_tax, line.net, line.tax,
+                    key, position, external_id, kind._value_, item_id, sku, gtin, name, quantity, unit, unit_price,
+                    list_net, list_tax, net, tax,
                 )
             )  # fmt: skip
-            if line.taxes:
-                self._taxes(key, "line", position, line.taxes)
+            if taxes:
+                self._taxes(key, "line", position, taxes)
         self._charges(key, order.charges)
         for position, discount in enumerate(order.discounts, 1):
             rows["document_discount"].append(
@@ -85,11 +110,11 @@ class Documents(DocumentReader):
                 )
             )  # fmt: skip
         parties = rows["personal_party"]
-        parties.append(_party_row(key, "buyer", order.buyer.party, order.note, order.extra))
-        if order.billing is not None:
-            parties.append(_address_row(key, "billing", order.billing))
-        if order.shipping is not None:
-            parties.append(_address_row(key, "shipping", order.shipping))
+        parties.append(_party_row(key, "buyer", buyer.party, order.note, order.extra))
+        if billing is not None:
+            parties.append(_address_row(key, "billing", billing))
+        if shipping is not None:
+            parties.append(_address_row(key, "shipping", shipping))
 
     def add_refund(self, refund: Refund, head: Head) -> None:
         """Queues a refund for writing."""
@@ -200,23 +225,29 @@ class Documents(DocumentReader):
         if head.rev > 1:
             self._replaced[entity].append(head.record_id)
 
+    def _written(self, moment: datetime) -> str:
+        """The moment as text, written once and not once a row: a batch has one."""
+        known, written = self._moment
+        if moment is not known:
+            written = str(moment)
+            self._moment = moment, written
+        return written
+
     def _charges(self, key: UUID | str, charges: Sequence[Charge]) -> None:
+        rows = self._rows["document_charge"]
         for position, charge in enumerate(charges, 1):
-            self._rows["document_charge"].append(
-                (
-                    key, position, charge.external_id, charge.kind._value_, charge.label, charge.method, charge.net,
-                    charge.tax,
-                )
-            )  # fmt: skip
-            self._taxes(key, "charge", position, charge.taxes)
+            external_id, kind, label, method, net, tax, taxes = _charge_of(charge.__dict__)
+            rows.append((key, position, external_id, kind._value_, label, method, net, tax))
+            self._taxes(key, "charge", position, taxes)
 
     def _taxes(self, key: UUID | str, owner: str, position: int, taxes: Sequence[TaxLine]) -> None:
         rows = self._rows["document_tax"]
-        for seq, tax in enumerate(taxes, 1):
+        for seq, line in enumerate(taxes, 1):
+            category, rate, base, amount, country, scheme, collected_by, code, label = _tax_of(line.__dict__)
             rows.append(
                 (
-                    key, owner, position, seq, tax.category._value_, tax.rate, tax.base, tax.amount, tax.country,
-                    tax.scheme._value_, tax.collected_by._value_, tax.source_code, tax.label,
+                    key, owner, position, seq, category._value_, rate, base, amount, country, scheme._value_,
+                    collected_by._value_, code, label,
                 )
             )  # fmt: skip
 
@@ -226,18 +257,18 @@ def _json(value: Any) -> Jsonb:
 
 
 def _party_row(key: UUID | str, role: str, party: Party, note: str | None, extra: dict[str, object]) -> Row:
+    kind, company, first, last, email, phone, vat_id, siren, siret, languages = _party_of(party.__dict__)
     return (
-        key, role, party.kind._value_, party.company, party.first_name, party.last_name, party.email, party.phone,
-        party.vat_id, party.siren, party.siret, list(party.languages) or None, None, None, None, None, None, None,
-        note, _json(extra) if extra else None,
+        key, role, kind._value_, company, first, last, email, phone, vat_id, siren, siret, list(languages) or None,
+        None, None, None, None, None, None, note, _json(extra) if extra else None,
     )  # fmt: skip
 
 
 def _address_row(key: UUID | str, role: str, address: Address) -> Row:
+    values = address.__dict__
+    lines, *place = _place_of(values)
     return (
-        key, role, None, address.company, address.first_name, address.last_name, address.email, address.phone, None,
-        None, None, None, list(address.lines), address.postcode, address.city, address.region, address.country,
-        address.pickup_point, None, None,
+        key, role, None, *_written_on(values), None, None, None, None, list(lines), *place, None, None
     )  # fmt: skip
 
 
