@@ -38,6 +38,7 @@ from comptoir_woocommerce.client import WooCommerceClient, clock_difference, ser
 from comptoir_woocommerce.config import WooCommerceConfig
 from comptoir_woocommerce.experiments import experiments
 from comptoir_woocommerce.fetching import Fetcher, record_numbers
+from comptoir_woocommerce.forms import gmt
 from comptoir_woocommerce.functions import VAT_META_KEYS
 from comptoir_woocommerce.paging import PAGE_ROWS, ListReader
 from comptoir_woocommerce.writing import Writer
@@ -416,7 +417,7 @@ def _gmt(value: Any) -> datetime | None:
     if not isinstance(value, str) or not value:
         return None
     try:
-        return datetime.fromisoformat(value).replace(tzinfo=UTC)
+        return gmt(value)
     except ValueError:
         return None
 

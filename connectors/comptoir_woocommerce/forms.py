@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-__all__ = ["amount", "business_day", "meta_text", "number", "words"]
+__all__ = ["amount", "business_day", "gmt", "meta_text", "number", "words"]
+
+#: Of 2026-11-22T04:15:08.
+_SECONDS_WIDTH = 19
 
 
 def amount(value: Any) -> Decimal | None:
@@ -54,3 +58,10 @@ def meta_text(entries: Any, keys: Sequence[str]) -> str | None:
 def business_day(local_time: Any) -> str | None:
     """The date of a time in the shop's own zone."""
     return words(local_time)[:10] or None
+
+
+def gmt(text: str) -> datetime:
+    """The moment of a `*_gmt` field; ValueError when it is none."""
+    if len(text) == _SECONDS_WIDTH and text[16] == ":":  # what WooCommerce writes
+        return datetime.fromisoformat(text + "+00:00")
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)

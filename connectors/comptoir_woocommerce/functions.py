@@ -5,12 +5,11 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from comptoir.sdk import allocate, minor_units, round_money
-from comptoir_woocommerce.forms import amount, business_day, meta_text, number, words
+from comptoir_woocommerce.forms import amount, business_day, gmt, meta_text, number, words
 from comptoir_woocommerce.item_functions import ITEM_FUNCTIONS
 
 __all__ = ["FUNCTIONS", "VAT_META_KEYS", "tax_lines"]
@@ -319,7 +318,7 @@ def payments(
             "label": words(title) or None,
             "provider_ref": words(reference) or None,
             "amount": due,
-            "paid_at": datetime.fromisoformat(date_paid).replace(tzinfo=UTC) if date_paid else None,
+            "paid_at": gmt(date_paid) if date_paid else None,
         }
     ]
 

@@ -74,7 +74,7 @@ _FAST = {
 class Compiled:
     """Source and functions of one mapping."""
 
-    def __init__(self, source: str, traced_source: str, names: dict[str, Any]) -> None:
+    def __init__(self, source: str, traced_source: Callable[[], str], names: dict[str, Any]) -> None:
         self.source = source
         self.apply: Callable[..., dict[str, Any]] = _execute(source, names)
         self._traced_source = traced_source
@@ -85,7 +85,7 @@ class Compiled:
     def traced(self) -> Callable[..., dict[str, Any]]:
         """The same function, but `_t(path, expression)`, its last argument, evaluates every field."""
         if self._traced is None:
-            self._traced = _execute(self._traced_source, self._names)
+            self._traced = _execute(self._traced_source(), self._names)
         return self._traced
 
 
@@ -115,7 +115,7 @@ def compile_mapping(
     writer.problems.raise_if_any()
     writer.share_calls()
     fast = writer.write(traced=False)
-    return Compiled(fast, writer.write(traced=True), writer.names)
+    return Compiled(fast, lambda: writer.write(traced=True), writer.names)
 
 
 class _Scope:

@@ -79,6 +79,9 @@ def array_literal(texts: Sequence[str]) -> str:
     """What `text[]` reads. The driver can make it of a list as well, but more slowly: 0.33 against 0.20 ms for a query
     with 500 ids.
     """
+    joined = '","'.join(texts)
+    if texts and "\\" not in joined and joined.count('"') == 2 * (len(texts) - 1):
+        return f'{{"{joined}"}}'  # no sign in any of them that needs another before it, as nearly always
     elements = ['"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts]
     return "{" + ",".join(elements) + "}"
 
