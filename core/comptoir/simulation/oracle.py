@@ -54,6 +54,10 @@ class Oracle:
         """Whether a plan waits for the merchant."""
         return self._audit.held() > 0
 
+    def uncounted(self) -> bool:
+        """Whether an order was taken since the back office counted what was read: it is still kept for its buyer."""
+        return self._audit.uncounted("gesco") > 0
+
     def unfinished(self) -> bool:
         """Whether something waits that nobody has to look at."""
         return any(self._audit.unfinished().values())

@@ -122,7 +122,7 @@ def _settle(world: World, hooks: Hooks, oracle: Oracle) -> None:
         world.accountant.step()
         world.office.export()
         now = oracle.written()
-        if turn >= 1 and now == before and not oracle.unfinished():
+        if turn >= 1 and now == before and not oracle.unfinished() and not oracle.uncounted():
             return
         before = now
     world.wrong.append("it does not come to rest")

@@ -134,6 +134,15 @@ class Audit:
         """How many values wait for somebody's approval."""
         return self._count("select count(*) from publication where state = 'held'")
 
+    def uncounted(self, office: str) -> int:
+        """How many orders a back office has taken since the newest count of it that was read."""
+        row = self._connection.execute(
+            "select count(*) from delivery where target = %(office)s and entity = 'order' and acknowledged_at > ("
+            "select watermark from cursor_position where connection = %(office)s and entity = 'stock' and scope = '')",
+            {"office": office},
+        ).fetchone()
+        return int(row[0]) if row else 0
+
     def hints(self) -> int:
         """How many hints of webhooks were stored."""
         return self._count("select count(*) from inbox")
