@@ -13,21 +13,28 @@ from comptoir.simulation.run import Verdict
 from comptoir.simulation.scene import Scene
 from comptoir.testing.desk import Desk
 
-#: A seed whose shop sells, is cancelled and gives money back.
-_SEED = 12
+#: Where to begin; some shops sell nothing that is booked.
+_SEEDS = range(13, 18)
 
 
 def _with(program: str) -> Callable[[Scene], Scene]:
     return lambda scene: dataclasses.replace(scene, books=True, program=program)
 
 
+def _of_a_shop_that_sells(play: Callable[..., Verdict], program: str) -> Verdict:
+    for seed in _SEEDS:
+        verdict = play(seed, scene=_with(program))
+        if verdict.violations or any("the accountant imports" in line for line in verdict.story):
+            return verdict
+    pytest.fail(f"nothing was imported in the seeds {_SEEDS}")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("program", sorted(PROGRAMS))
 def test_every_program_holds_the_journal_to_the_cent(play: Callable[..., Verdict], program: str) -> None:
-    verdict = play(_SEED, scene=_with(program))
+    verdict = _of_a_shop_that_sells(play, program)
     assert verdict.violations == ()
-    assert any("the accountant imports" in line for line in verdict.story)
 
 
 def test_a_file_that_is_imported_twice_is_noticed(
@@ -41,6 +48,6 @@ def test_a_file_that_is_imported_twice_is_noticed(
         return step(self)
 
     monkeypatch.setattr(Desk, "step", twice)
-    said = play(_SEED, scene=_with("FEC layout")).violations
+    said = _of_a_shop_that_sells(play, "FEC layout").violations
     assert any("times" in words and "the accountant holds piece" in words for words in said), said
     assert any(words.startswith("account 707100") for words in said), said
