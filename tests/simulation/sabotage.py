@@ -169,6 +169,8 @@ _INDEX = (
 )
 #: Machines that stand still, and processes that are killed, ten times as often as elsewhere.
 _SLOW = Chances(freeze=0.02, switch=0.25, act=0.002, most_acts=200)
+#: Hardly anybody has a turn but when the others sleep.
+_ASLEEP = Chances(freeze=0.05, switch=0.05, act=0.0005, most_acts=400)
 _KILLED = Chances(kill=0.015, freeze=0.0, switch=0.25, act=0.01, fault=0.0)
 
 
@@ -186,12 +188,12 @@ SABOTAGES = (
     Sabotage("watermark before the read", _watermark_after_the_read, 5, "order", chances=_SLOW, scene=_plain),
     Sabotage("in-doubt probe", _lost_answers_are_sent_again, 3, "times at the storehouse"),
     Sabotage(
-        # Too late to be sent, a value overtakes the one that was written meanwhile.
+        # Whoever slept wakes too late: somebody else has looked, found nothing and sent it.
         "lease check before send",
         _no_look_at_the_lease,
-        76,
-        "the shop offers",
-        chances=_SLOW,
+        9,
+        "times at the storehouse",
+        chances=_ASLEEP,
         scene=_plain,
     ),
     Sabotage("one open delivery per record and target", _several_open_deliveries, 4, "times at the storehouse", _INDEX),
