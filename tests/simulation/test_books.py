@@ -6,11 +6,14 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
 import pytest
 
 from comptoir.simulation.accountant import PROGRAMS
 from comptoir.simulation.run import Verdict
 from comptoir.simulation.scene import Scene
+from comptoir.simulation.world import World
+from comptoir.store.schema import plain_url
 from comptoir.testing.desk import Desk
 
 #: Where to begin; some shops sell nothing that is booked.
@@ -35,6 +38,24 @@ def _of_a_shop_that_sells(play: Callable[..., Verdict], program: str) -> Verdict
 def test_every_program_holds_the_journal_to_the_cent(play: Callable[..., Verdict], program: str) -> None:
     verdict = _of_a_shop_that_sells(play, program)
     assert verdict.violations == ()
+
+
+def test_a_planted_cent_is_found_by_the_proof(play: Callable[..., Verdict], monkeypatch: pytest.MonkeyPatch) -> None:
+    unproved = World.unproved
+
+    def planted(self: World) -> list[str]:
+        with psycopg.connect(plain_url(self.connections.url), autocommit=True) as connection:
+            connection.execute(
+                # On both sides: the store refuses an entry that does not balance.
+                "update journal_line l set amount = amount + 0.01 where entry_id = (select min(id::text)::uuid "
+                "from journal_entry) and position = (select min(position) from journal_line m "
+                "where m.entry_id = l.entry_id and m.side = l.side)"
+            )
+        return unproved(self)
+
+    monkeypatch.setattr(World, "unproved", planted)
+    said = _of_a_shop_that_sells(play, "FEC layout").violations
+    assert any(words.startswith("not proved: ") and "0.01" in words for words in said), said
 
 
 def test_a_file_that_is_imported_twice_is_noticed(

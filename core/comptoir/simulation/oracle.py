@@ -226,6 +226,7 @@ class Oracle:
         for account in balances.keys() | theirs.keys():
             if balances.get(account, 0) != theirs.get(account, 0):
                 yield f"account {account}: {balances.get(account)} here, {theirs.get(account)} at the accountant's"
+        yield from (f"not proved: {words}" for words in self._world.unproved())
 
     # -- the store -----------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ import orjson
 
 from comptoir.app.bootstrap import Installation, check_installation, hub_of
 from comptoir.app.connectors import load_connector
+from comptoir.app.proof import prove_books
 from comptoir.app.run_route import deliver_route, run_route
 from comptoir.engine.hub import Hub
 from comptoir.engine.limits import StoreBuckets
@@ -225,6 +226,14 @@ class World:
         """The merchant has looked at what a route holds back (a price that moves by more than half), and lets it go."""
         self.tell(f"the plan of {route} is approved")
         self.workers.run([(f"{route}/approve", lambda worker: deliver_route(self.hub(worker), route, approve=True))])
+
+    def unproved(self) -> list[str]:
+        """What the penny proof of everything that was booked finds wrong, in a process of its own."""
+        (ended,) = self.workers.run([("proof", lambda worker: prove_books(self.hub(worker)).violations())])
+        if ended.error is not None:
+            return [f"the proof ended: {ended.error}"]
+        found: list[str] = ended.result
+        return found
 
     def instead(self, worker: Worker) -> None:
         """A scheduler that hears nothing of a task takes it for dead, and starts it on another machine."""
