@@ -141,7 +141,9 @@ class OrderLine(Canonical):
     name: Text
     quantity: Quantity
     unit: Code = UNIT_PIECE
-    unit_price: UnitPrice = Field(description="Net of tax, before discounts")
+    unit_price: UnitPrice = Field(
+        description="Net of tax, before discounts; with tax where prices include it and the source has no other"
+    )
     list_net: Amount
     list_tax: Amount
     net: Amount
