@@ -793,6 +793,24 @@ def test_a_webhook_that_was_switched_off_is_repaired_within_one_run(
 
 
 @pytest.mark.failure_mode(21)
+def test_webhooks_of_products_do_not_hide_that_none_of_orders_comes(
+    merchant: HookedMerchant, shop: WooCommerceSandbox
+) -> None:
+    for _ in range(7):
+        order(shop)
+        for request in shop.webhooks.pending_deliveries():
+            shop.webhooks.answered(request, None)
+    assert merchant.run().main.changed == 7
+    with psycopg.connect(merchant.url) as connection:
+        connection.execute(
+            "insert into inbox (connection, entity, external_id, kind, dedupe_key, received_at) "
+            "values ('boutique', 'item', '1', 'updated', 'of a product', now() + interval '1 second')"
+        )
+    merchant.run()
+    assert {hook.status for hook in shop.webhooks.hooks.values()} == {"active"}
+
+
+@pytest.mark.failure_mode(21)
 def test_webhooks_that_came_before_do_not_hide_that_none_comes_any_more(
     merchant: HookedMerchant, shop: WooCommerceSandbox
 ) -> None:

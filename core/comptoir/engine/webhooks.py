@@ -93,11 +93,12 @@ def _ensure(hub: Hub, link: Link, wanted: list[EntityName], url: str) -> list[st
     known = last.position or {}
     same = {name: known.get(name) for name in for_what} == for_what
     if same and last.watermark is not None and last.watermark <= now < last.watermark + _EVERY:
-        routes = [
-            route.name
+        # By kind: a shop that tells of its products by no means tells of its orders.
+        routes = {
+            route.name: EntityName.ORDER if route.from_hub else route.entity
             for route in hub.routes.values()
             if link.name in route.sources or (route.from_hub and link.posts_by_hub)
-        ]
+        }
         with hub.database.errors():
             silent = Inbox(hub.database.session()).unannounced(link.name, routes, last.watermark)
         if not silent:

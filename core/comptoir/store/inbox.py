@@ -142,15 +142,16 @@ class Inbox:
         )
         return {row[0]: row[1] for row in rows}
 
-    def unannounced(self, connection: str, routes: Sequence[str], since: datetime) -> bool:
-        """Whether a run of these routes has found changes since then although it took no webhook of the connection
-        and none came after it had begun.
+    def unannounced(self, connection: str, routes: Mapping[str, EntityName], since: datetime) -> bool:
+        """Whether a run of these routes, by what each reads, has found changes since then although it took no webhook
+        of the connection about such records and none came after it had begun.
         """
         row = self._session.row(
-            "select exists (select 1 from run where route = any(%s) and started_at > %s "
-            "and (counts ->> 'changed')::int > 0 and not exists (select 1 from inbox where connection = %s "
-            "and (run_id = run.id or received_at > run.started_at)))",
-            (list(routes), since, connection),
+            "select exists (select 1 from run join unnest(%s::text[], %s::text[]) reading (route, entity) "
+            "on reading.route = run.route where run.started_at > %s and (run.counts ->> 'changed')::int > 0 "
+            "and not exists (select 1 from inbox where inbox.connection = %s and inbox.entity = reading.entity "
+            "and (inbox.run_id = run.id or inbox.received_at > run.started_at)))",
+            (list(routes), [entity.value for entity in routes.values()], since, connection),
         )
         return bool(row and row[0])
 
