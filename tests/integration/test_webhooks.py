@@ -707,6 +707,29 @@ def test_a_webhook_loop_is_parked_and_its_hints_are_swallowed_while_polling_goes
 
 
 @pytest.mark.failure_mode(24)
+def test_a_record_that_we_write_to_often_is_no_loop(merchant: HookedMerchant, shop: WooCommerceSandbox) -> None:
+    """Each of our writes has the shop send a webhook, and its record is read again unchanged."""
+    number = order(shop)
+    merchant.run()
+
+    def rounds(times: int, *, wrote: bool) -> None:
+        for _ in range(times):
+            if wrote:
+                with psycopg.connect(merchant.url) as connection:
+                    connection.execute(
+                        "insert into write_log (at, run_id, target, entity, external_id, record_id, after) "
+                        "values (now(), gen_random_uuid(), 'boutique', 'order', %s, gen_random_uuid(), '{}')",
+                        (str(number),),
+                    )
+            loop_once(merchant, shop, number)
+
+    rounds(LOOP_READINGS + 2, wrote=True)
+    assert merchant.rows("select cause from quarantine") == []
+    rounds(3 * LOOP_READINGS, wrote=False)
+    assert merchant.rows("select cause from quarantine") == [("webhook_loop",)]
+
+
+@pytest.mark.failure_mode(24)
 def test_many_hints_that_a_poll_came_before_are_no_loop(merchant: HookedMerchant, shop: WooCommerceSandbox) -> None:
     """Twenty changes within a minute, polled before the first drain: twenty hints without a change, one reading."""
     number = order(shop)

@@ -106,6 +106,19 @@ class Inbox:
         )
         return {row[0]: row[1] for row in rows}
 
+    def own_writes(self, connection: str, external_ids: Sequence[str], since: datetime) -> dict[str, int]:
+        """How often we wrote to each of these records, or to one that hangs under it, since then."""
+        if not external_ids:
+            return {}
+        rows = self._session.rows(
+            "select hinted, count(distinct run_id) from (select w.run_id, case when w.external_id = any(%(ids)s) "
+            "then w.external_id else p.parent_id end as hinted from write_log w left join publication p "
+            "on p.target = w.target and p.entity = w.entity and p.external_id = w.external_id "
+            "where w.target = %(connection)s and w.at > %(since)s) written where hinted = any(%(ids)s) group by hinted",
+            {"ids": list(external_ids), "connection": connection, "since": since},
+        )
+        return {row[0]: row[1] for row in rows}
+
     def landed(
         self, connection: str, entity: EntityName, external_ids: Sequence[str]
     ) -> dict[str, tuple[int, datetime | None]]:
