@@ -120,6 +120,16 @@ class ListReader:
                     raise self._restless(repairs)
                 pages.forget()
                 page = self._page(max(0, page.offset - PAGE_ROWS))
+            elif self._by_page and page.offset and page.ids and page.ids[0] > after_id:
+                # These pages do not overlap, and a row may go while another one comes, so that the count stays: the
+                # page before must still end with the row that was read last.
+                before = self._page(page.offset - PAGE_ROWS)
+                if not before.ids or before.ids[-1] != after_id:
+                    repairs += 1
+                    if repairs > _REPAIRS:
+                        raise self._restless(repairs)
+                    pages.forget()
+                    page = before
             total = page.total
             joined = self._joined(page, after_id)
             if joined is not page:
