@@ -333,6 +333,31 @@ def test_a_row_that_moves_up_while_the_reading_goes_over_to_pages_is_not_lost() 
     assert {row["id"] for batch in reader.read() for row in batch.rows} >= set(range(1, 131)) - {50}
 
 
+@pytest.mark.parametrize("moment", [2, 3, 4, 5, 6])
+def test_by_page_a_row_that_goes_while_another_comes_hides_none(moment: int) -> None:
+    """The count stays as it was, and the 101st (or 201st) row is the last of the page before."""
+    ids, calls = list(range(1, 331)), 0
+
+    def deaf(offset: int, count: int) -> Answer:
+        nonlocal calls
+        calls += 1
+        answer = [{"id": n} for n in ids[offset : offset + count]], {"x-wp-total": str(len(ids))}
+        if calls == moment:
+            ids.remove(50)
+            ids.append(1000)
+        return answer
+
+    found = ListReader(
+        lambda offset, count: deaf(0, count),
+        what="orders",
+        connection="boutique",
+        fetch_page=lambda number: deaf((number - 1) * PAGE_ROWS, PAGE_ROWS),
+    )
+    got = [row["id"] for batch in found.read() for row in batch.rows]
+    assert sorted({*got, 50}) == [*range(1, 331), 1000]
+    assert len(got) == len(set(got))
+
+
 def test_a_resumed_read_that_goes_over_to_pages_begins_at_the_first() -> None:
     """What its position reached lies in the middle of a page: nothing of it may be skipped."""
     assert PageOnly(250).read(offset=149, after_id=40) == list(range(41, 251))
