@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from comptoir.sdk.lists.cards import item_kind, misread, no_gtin, prices, tracked
 from comptoir.sdk.lists.cells import (
     cell_of,
     counted_at,
     country,
     email,
     extra_of,
-    gtin,
     gtins,
-    is_no,
     key,
     number,
     percent,
@@ -31,7 +30,6 @@ from comptoir.sdk.lists.cells import (
 
 __all__ = ["FUNCTIONS", "depot", "tracked"]
 
-_SERVICE = frozenset({"service", "prestation", "prestation de service", "prestation de services", "forfait", "frais"})
 _PERSON = frozenset({"particulier", "personne physique", "b2c"})
 _COMPANY = frozenset({"professionnel", "société", "entreprise", "administration", "association", "b2b", "b2g"})
 _ITEM_FIELDS = frozenset({
@@ -42,11 +40,6 @@ _CUSTOMER_FIELDS = frozenset({
     "code", "name", "company", "address1", "address2", "address3", "postcode", "city", "country", "family", "phone",
     "vat_id", "email", "siret", "tariff", "iban", "bic", "kind",
 })  # fmt: skip
-
-
-def tracked(managed: Any, stock: Any) -> bool:
-    """Whether a row of the items' list says something about stock."""
-    return bool(word(stock)) and not is_no(managed)
 
 
 def depot(code: Any) -> str:
@@ -60,28 +53,8 @@ def stock_id(fault: Any, item: Any, place: Any) -> str | None:
     return found and stock_key(found, depot(place))
 
 
-def item_kind(kind: Any, managed: Any, family: Any, service_families: Sequence[str]) -> str:
-    """service or stock: by the item's type, else its family, else whether its stock is managed."""
-    if word(kind).casefold() in _SERVICE or word(family) in service_families:
-        return "service"
-    return "service" if not word(kind) and yes_no(managed) is False else "stock"
-
-
 def item_state(asleep: Any) -> str:
     return "retired" if yes_no(asleep) else "active"
-
-
-def prices(net: Any, gross: Any, currency: str, decimal_sign: str) -> list[dict[str, Any]]:
-    """The price without tax in the list HT and the one with tax in TTC, where they are given."""
-    found = []
-    for price_list, basis, given in (("HT", "excl", net), ("TTC", "incl", gross)):
-        amount = number(given, decimal_sign)
-        if amount is None:
-            continue
-        if amount < 0:
-            raise ValueError(f"the price {price_list} {amount} is negative")
-        found.append({"price_list": price_list, "amount": amount, "currency": currency, "basis": basis})
-    return found
 
 
 def reserved(value: Any, decimal_sign: str) -> Decimal:
@@ -91,10 +64,7 @@ def reserved(value: Any, decimal_sign: str) -> Decimal:
 
 def item_extra(record: Mapping[str, Any]) -> dict[str, str]:
     """Family, unit, a barcode that is no GTIN, columns of the user's own."""
-    found = extra_of(record, _ITEM_FIELDS)
-    if (bar_code := word(record.get("barcode"))) and gtin(bar_code) is None:
-        found["barcode"] = bar_code
-    return found
+    return extra_of(record, _ITEM_FIELDS) | no_gtin(record, "barcode")
 
 
 def stock_extra(record: Mapping[str, Any]) -> dict[str, str]:
@@ -166,12 +136,9 @@ def tariff(value: Any) -> str | None:
 def customer_extra(record: Mapping[str, Any]) -> dict[str, str]:
     """Other columns but the bank account, and what stands where an address, country, VAT number or SIRET should and is
     none."""
-    found = extra_of(record, _CUSTOMER_FIELDS if word(record.get("phone")) else _CUSTOMER_FIELDS | {"mobile"})
-    checks: tuple[tuple[str, Callable[[Any], str | None]], ...] = (
-        ("email", email), ("vat_id", vat_id), ("siret", siren), ("country", country),
-    )  # fmt: skip
-    found |= {name: word(record[name]) for name, check in checks if word(record.get(name)) and not check(record[name])}
-    return found
+    used = _CUSTOMER_FIELDS if word(record.get("phone")) else _CUSTOMER_FIELDS | {"mobile"}
+    wrong = misread(record, email=email, vat_id=vat_id, siret=siren, country=country)
+    return extra_of(record, used) | wrong
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {

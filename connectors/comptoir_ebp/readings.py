@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from comptoir.sdk.lists.cards import item_kind, misread, no_gtin, prices, tracked
 from comptoir.sdk.lists.cells import (
     cell_of,
     counted_at,
@@ -19,7 +20,6 @@ from comptoir.sdk.lists.cells import (
     extra_of,
     gtin,
     gtins,
-    is_no,
     key,
     local_time,
     number,
@@ -41,7 +41,6 @@ _STATES = {"0": True, "actif": True, "oui": True, "1": False, "en sommeil": Fals
            "2": False, "partiellement bloqué": False, "3": False, "bloqué": False, "non": False}  # fmt: skip
 _PERSON = frozenset({"particulier", "personne physique", "personne", "m.", "mme"})
 _COMPANY = frozenset({"société", "professionnel", "entreprise", "personne morale", "association", "administration"})
-_SERVICE = frozenset({"service", "prestation", "prestation de service", "prestation de services"})
 _COUNTRIES = {
     "FRA": "FR", "BEL": "BE", "LUX": "LU", "DEU": "DE", "ESP": "ES", "ITA": "IT", "PRT": "PT", "NLD": "NL",
     "AUT": "AT", "IRL": "IE", "DNK": "DK", "SWE": "SE", "FIN": "FI", "POL": "PL", "CZE": "CZ", "SVK": "SK",
@@ -67,44 +66,16 @@ def active(state: Any, asleep: Any) -> bool:
 # --- items ----------------------------------------------------------------------------------------------------
 
 
-def item_kind(item_type: Any, manage_stock: Any, family: Any, service_families: Sequence[str]) -> str:
-    """service or stock: by the item's type, else its family, else whether its stock is managed."""
-    if word(item_type).casefold() in _SERVICE or word(family) in service_families:
-        return "service"
-    return "service" if not word(item_type) and yes_no(manage_stock) is False else "stock"
-
-
 def item_state(state: Any, asleep: Any) -> str:
     return "active" if active(state, asleep) else "retired"
 
 
-def prices(net: Any, gross: Any, currency: str, decimal_sign: str) -> list[dict[str, Any]]:
-    """The price without tax in the list HT and the one with tax in TTC, where they are given."""
-    found = []
-    for price_list, basis, given in (("HT", "excl", net), ("TTC", "incl", gross)):
-        amount = number(given, decimal_sign)
-        if amount is None:
-            continue
-        if amount < 0:
-            raise ValueError(f"the price {price_list} {amount} is negative")
-        found.append({"price_list": price_list, "amount": amount, "currency": currency, "basis": basis})
-    return found
-
-
 def item_extra(record: Mapping[str, Any]) -> dict[str, str]:
     """What has no place in the model: family, web publication, columns of the user's own, a barcode that is no GTIN."""
-    found = extra_of(record, _ITEM_FIELDS)
-    if (bar_code := word(record.get("BarCode"))) and gtin(bar_code) is None:
-        found["BarCode"] = bar_code
-    return found
+    return extra_of(record, _ITEM_FIELDS) | no_gtin(record, "BarCode")
 
 
 # --- stock ----------------------------------------------------------------------------------------------------
-
-
-def tracked(manage_stock: Any, real_stock: Any) -> bool:
-    """Whether a row of the items' file says something about stock."""
-    return bool(word(real_stock)) and not is_no(manage_stock)
 
 
 def location(name: Any, code: Any) -> str:
@@ -216,12 +187,7 @@ _CUSTOMER_EXTRA = frozenset({"NAF", "SettlementModeId", "TerritorialityId", "Act
 def customer_extra(record: Mapping[str, Any]) -> dict[str, str]:
     """Other columns, and what stands where an address, VAT number or SIREN should and is none."""
     found = extra_of(record, frozenset(record) - _CUSTOMER_EXTRA)
-    checks: tuple[tuple[str, Callable[[Any], str | None]], ...] = (
-        ("MainInvoicingContact_Email", email),
-        ("IntracommunityVATNumber", vat_id),
-        ("Siren", siren),
-    )
-    found |= {name: word(record[name]) for name, check in checks if word(record.get(name)) and not check(record[name])}
+    found |= misread(record, MainInvoicingContact_Email=email, IntracommunityVATNumber=vat_id, Siren=siren)
     mobile = word(record.get("MainInvoicingContact_CellPhone"))
     if mobile and word(record.get("MainInvoicingContact_Phone")):
         found["MainInvoicingContact_CellPhone"] = mobile

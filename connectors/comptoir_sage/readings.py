@@ -12,13 +12,13 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from comptoir.sdk.lists.cards import misread, no_gtin
 from comptoir.sdk.lists.cells import (
     cell_of,
     counted_at,
     country,
     email,
     extra_of,
-    gtin,
     gtins,
     key,
     local_time,
@@ -203,10 +203,7 @@ def weight(value: Any, unit: Any, decimal_sign: str) -> Decimal | None:
 
 def item_extra(record: Mapping[str, Any]) -> dict[str, str]:
     """What has no place in the model: family, prices of categories, unit, origin, a barcode that is no GTIN, others."""
-    found = extra_of(record, _ITEM_FIELDS)
-    if (bar_code := word(record.get("AR_CodeBarre"))) and gtin(bar_code) is None:
-        found["AR_CodeBarre"] = bar_code
-    return found
+    return extra_of(record, _ITEM_FIELDS) | no_gtin(record, "AR_CodeBarre")
 
 
 # --- stock ------------------------------------------------------------------------------------------------------------
@@ -296,12 +293,8 @@ def price_category(value: Any) -> str | None:
 
 def customer_extra(record: Mapping[str, Any]) -> dict[str, str]:
     """Other columns, and what stands where an address, country, VAT number or SIRET should and is none."""
-    found = extra_of(record, frozenset(record) - _CUSTOMER_EXTRA)
-    checks: tuple[tuple[str, Callable[[Any], str | None]], ...] = (
-        ("CT_EMail", email), ("CT_Identifiant", vat_id), ("CT_Siret", siren), ("CT_Pays", country),
-    )  # fmt: skip
-    found |= {name: word(record[name]) for name, check in checks if word(record.get(name)) and not check(record[name])}
-    return found
+    wrong = misread(record, CT_EMail=email, CT_Identifiant=vat_id, CT_Siret=siren, CT_Pays=country)
+    return extra_of(record, frozenset(record) - _CUSTOMER_EXTRA) | wrong
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {

@@ -101,28 +101,16 @@ class ListReader:
         seen: dict[int, int] = {}
         # Taken up in the middle, the list's beginning is asked for too: else the page would be compared with itself.
         first = page if offset == 0 else self._page(0)
-        total = page.total
         while True:
             if self._ignores_offset(page, first):
                 pages.forget()
                 # Of a read that began further on, nobody knows how far its position reaches in pages.
                 begun = offset == 0
                 page, furthest = self._page(PAGE_ROWS if begun else 0), 0 if begun else -1
-                # Fewer than the first page counted: a row has gone since, and one of these moved up to that page.
-                total = first.total if begun else None
                 seen = {hash(first.ids): 1} if begun else {}
-            if self._by_page and total is not None and page.total is not None and 0 < page.total < total:
-                if page.overfull:
-                    raise self._repeated(page)
-                # Rows have gone and later ones moved up: some may stand on the page before by now.
-                repairs += 1
-                if repairs > _REPAIRS:
-                    raise self._restless(repairs)
-                pages.forget()
-                page = self._page(max(0, page.offset - PAGE_ROWS))
-            elif self._by_page and page.offset and page.ids and page.ids[0] > after_id:
-                # These pages do not overlap, and a row may go while another one comes, so that the count stays: the
-                # page before must still end with the row that was read last.
+            if self._by_page and page.offset and not page.overfull and (not page.ids or page.ids[0] > after_id):
+                # These pages do not overlap. The one before must still end with the row that was read last: else rows
+                # have gone since, and some of these moved up to it, whatever the count says.
                 before = self._page(page.offset - PAGE_ROWS)
                 if not before.ids or before.ids[-1] != after_id:
                     repairs += 1
@@ -130,7 +118,6 @@ class ListReader:
                         raise self._restless(repairs)
                     pages.forget()
                     page = before
-            total = page.total
             joined = self._joined(page, after_id)
             if joined is not page:
                 repairs += 1

@@ -30,7 +30,7 @@ from comptoir.testing.books import BooksDesk
 from comptoir_agent.cli import main as agent_main
 from comptoir_sage.sandbox import SageBooks
 
-from tests.support.far_side import BY_COMMAND, FarSide, gateway_of, new_machine, order, states
+from tests.support.far_side import BY_COMMAND, FarSide, gateway_of, imported, new_machine, order, outcomes, states
 from tests.support.hooks import Served
 from tests.support.merchant import CONFIG, SELF_CONFIG, Merchant
 
@@ -62,16 +62,6 @@ def gateway(merchant: Merchant) -> Iterator[Served]:
 def far(merchant: Merchant, gateway: Served) -> FarSide:
     """A machine where EBP's command line imports."""
     return new_machine(merchant, gateway.port, how=BY_COMMAND)
-
-
-def outcomes(merchant: Merchant) -> dict[str, int]:
-    rows = merchant.rows("select outcome, count(*) from delivery where entity = 'order' group by 1")
-    return {str(outcome): int(count) for outcome, count in rows}
-
-
-def imported(far: FarSide) -> list[str]:
-    """The shop's order numbers that EBP holds, as often as it holds them."""
-    return sorted(document.imported_as for document in far.books.documents)
 
 
 # -- the whole way -------------------------------------------------------------------------------------------------

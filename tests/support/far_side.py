@@ -149,4 +149,14 @@ def states(merchant: Merchant) -> list[str]:
     return [str(row[0]) for row in merchant.rows("select state from agent_batch order by changed_at")]
 
 
-__all__ = ["BY_COMMAND", "FarSide", "gateway_of", "new_machine", "order", "states"]
+__all__ = ["BY_COMMAND", "FarSide", "gateway_of", "imported", "new_machine", "order", "outcomes", "states"]
+
+
+def outcomes(merchant: Merchant) -> dict[str, int]:
+    rows = merchant.rows("select outcome, count(*) from delivery where entity = 'order' group by 1")
+    return {str(outcome): int(count) for outcome, count in rows}
+
+
+def imported(far: FarSide) -> list[str]:
+    """The shop's order numbers that EBP holds, as often as it holds them."""
+    return sorted(document.imported_as for document in far.books.documents)
