@@ -14,6 +14,8 @@ from comptoir.app.bundle import make_bundle, replay_bundle
 from comptoir.app.handover import check_expiry, handover
 from comptoir.app.promote import promote
 from comptoir.app.scrub import Scrubber, codes_stay
+from comptoir.app.trial_imports import FILE as TRIALS
+from comptoir.app.trial_imports import waive
 from comptoir.errors import ConfigError
 from comptoir.sdk import Credentials
 from comptoir.testing import FakeClock
@@ -32,6 +34,12 @@ def staging(merchant: Merchant) -> Merchant:
     path.write_text(OVERRIDE)
     (merchant.folder / "secret.key").write_text("never to travel")
     (merchant.folder / ".env").write_text("AIRFLOW_CONN_BOUTIQUE=never to travel")
+    waive(
+        merchant.config,
+        "gesco",
+        because="its import is tried elsewhere (test_trial_imports.py)",
+        ports=merchant.ports(),
+    )
     return merchant
 
 
@@ -45,11 +53,12 @@ def test_configuration_and_mappings_travel_and_nothing_else(staging: Merchant, t
     assert [(s.path, s.action) for s in plan.steps] == [
         ("comptoir.toml", "add"),
         ("mappings/woocommerce/order.in.yaml", "add"),
+        (TRIALS, "add"),
     ]
     done = promote(staging.config, production, CLOCK)
     files = {p.relative_to(production).as_posix() for p in production.rglob("*") if p.is_file()}
     assert files == {
-        "comptoir.toml", "mappings/woocommerce/order.in.yaml", "stage.toml", ".comptoir/promoted.json"
+        "comptoir.toml", "mappings/woocommerce/order.in.yaml", "stage.toml", TRIALS, ".comptoir/promoted.json"
     }  # fmt: skip
     assert (production / "stage.toml").read_text() == 'stage = "production"\n'
     assert done.credentials == ("AIRFLOW_CONN_BOUTIQUE", "AIRFLOW_CONN_GESCO")

@@ -16,7 +16,7 @@ from comptoir.errors import ConfigError
 from comptoir.store.handovers import HandoverRow, Handovers
 from comptoir.store.journal import Dirty, Journal
 
-__all__ = ["list_batches", "redo", "row", "show", "withdraw"]
+__all__ = ["find_batch", "list_batches", "redo", "row", "show", "withdraw"]
 
 
 def row(batch: HandoverRow) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def list_batches(
 def show(config: Path, reference: str) -> HandoverRow:
     """One batch, by the end of its id or the name of its file."""
     with open_hub(config) as hub:
-        return _find(hub, reference)
+        return find_batch(hub, reference)
 
 
 def withdraw(
@@ -51,7 +51,7 @@ def withdraw(
     if not because.strip():
         raise ConfigError("say why the batch is withdrawn (--because)", code="usage")
     with open_hub(config) as hub:
-        rows = list({found.id: found for found in (_find(hub, reference) for reference in references)}.values())
+        rows = list({found.id: found for found in (find_batch(hub, reference) for reference in references)}.values())
         counts = withdraw_batches(hub, rows, by=who(), because=because.strip(), import_deleted=import_deleted)
         return [(batch, counts[batch.id]) for batch in rows]
 
@@ -72,7 +72,8 @@ def _look(hub: Hub, target: str | None) -> None:
             look_after_batches(hub, name)
 
 
-def _find(hub: Hub, reference: str) -> HandoverRow:
+def find_batch(hub: Hub, reference: str) -> HandoverRow:
+    """The batch whose id ends so, or that published a file of this name; ConfigError when it is none or several."""
     with hub.database.transaction() as session:
         found = Handovers(session).find(reference)
     if len(found) != 1:

@@ -19,6 +19,7 @@ from comptoir.app.bootstrap import (
 )
 from comptoir.app.connections import resume_checked
 from comptoir.app.handover import check_expiry
+from comptoir.app.trial_imports import check_trials
 from comptoir.app.webhooks import check_secret
 from comptoir.engine.hub import BROUGHT_ALONG
 from comptoir.errors import ComptoirError, ConfigError
@@ -46,6 +47,7 @@ def check_connections(config: Path, only: str | None = None) -> Mapping[str, Seq
                     *report.items,
                     *check_expiry(name, ports.secrets.get(name), ports.clock.now().date()),
                     *check_secret(installation.settings, name, installation.classes[name].manifest, ports.secrets),
+                    *(check_trials(installation, name, ports) if report.ok else ()),
                 ]
             except ComptoirError as error:
                 found[name] = [CheckItem.failed("connection", error)]

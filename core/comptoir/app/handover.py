@@ -11,6 +11,7 @@ from comptoir.app.bootstrap import Installation, check_installation, open_instal
 from comptoir.app.credentials import variable
 from comptoir.app.measures import shown
 from comptoir.app.stage import stage_of
+from comptoir.app.trial_imports import states_of
 from comptoir.engine.hub import BROUGHT_ALONG, Hub
 from comptoir.errors import ComptoirError
 from comptoir.model.refs import EntityName
@@ -40,6 +41,7 @@ def handover(config: Path) -> dict[str, Any]:
         ]
         authorities = _authorities(hub)
         overrides = _overrides(installation, hub)
+        trials = [state for name in hub.links for state in states_of(installation, name, hub.ports)]
     settings = installation.settings
     return {
         "company": {
@@ -55,6 +57,16 @@ def handover(config: Path) -> dict[str, Any]:
         "authorities": authorities,
         "routes": routes,
         "overrides": overrides,
+        "trial_imports": [
+            {
+                "connection": s.connection,
+                "writes": s.layout.writes,
+                "layout": s.layout.source,
+                "state": s.state,
+                "what": s.words,
+            }
+            for s in trials
+        ],
         "records_that_wait": waiting,
     }
 

@@ -24,6 +24,7 @@ from comptoir.cli.proof import proof
 from comptoir.cli.simulate import simulate
 from comptoir.cli.state import STATE, JsonFlag
 from comptoir.cli.todo import todo
+from comptoir.cli.trials import trial_app
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -53,6 +54,7 @@ app.add_typer(connection_app, name="connection", rich_help_panel=_TROUBLE)
 app.command("webhooks", rich_help_panel=_TROUBLE)(webhooks)
 app.add_typer(bundle_app, name="support-bundle", rich_help_panel=_TROUBLE)
 app.add_typer(batch_app, name="batch", rich_help_panel=_BOOKS)
+app.add_typer(trial_app, name="trial", rich_help_panel=_BOOKS)
 app.add_typer(agent_app, name="agent", rich_help_panel=_BOOKS)
 app.add_typer(books_app, name="books", rich_help_panel=_BOOKS)
 app.command("proof", rich_help_panel=_BOOKS)(proof)

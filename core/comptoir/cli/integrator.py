@@ -84,6 +84,10 @@ def handover(as_json: JsonFlag = False) -> None:
     if found["overrides"]:
         table(["mapping", "file", "hash"], [(o["mapping"], o["file"], o["hash"]) for o in found["overrides"]],
               title="The merchant's own mappings")  # fmt: skip
+    if found["trial_imports"]:
+        table(["connection", "writes", "layout", "trial import"],
+              [(t["connection"], t["writes"], t["layout"], t["what"]) for t in found["trial_imports"]],
+              title="Files that a program imports")  # fmt: skip
     if found["records_that_wait"]:
         say(f"{found['records_that_wait']} records wait for a person: comptoir quarantine list")
 

@@ -18,6 +18,7 @@ from comptoir.model.refs import EntityName
 from comptoir.sdk.address import credentials_variable, known_zone, web_address
 from comptoir.sdk.files import FileEntry, Files, csv_for_people, open_files, settled
 from comptoir.sdk.http import HttpClient, HttpLimits, redact
+from comptoir.sdk.layouts import FileLayout, LaysOut, layout_digest
 from comptoir.sdk.manifest import EntityCapability, Manifest, TargetLimits, load_manifest
 from comptoir.sdk.paging import ListBatch, ListReader, ListSlice
 from comptoir.sdk.ports import Clock, HttpRequest, HttpResponse, Random, Tasks, Transport
@@ -81,6 +82,7 @@ __all__ = [
     "Experiments",
     "Fetches",
     "FileEntry",
+    "FileLayout",
     "Files",
     "HandsOver",
     "Hint",
@@ -88,6 +90,7 @@ __all__ = [
     "HttpLimits",
     "HttpRequest",
     "HttpResponse",
+    "LaysOut",
     "ListBatch",
     "ListReader",
     "ListSlice",
@@ -122,6 +125,7 @@ __all__ = [
     "credentials_variable",
     "csv_for_people",
     "known_zone",
+    "layout_digest",
     "load_manifest",
     "minor_units",
     "open_files",

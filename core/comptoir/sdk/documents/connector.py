@@ -27,6 +27,7 @@ from comptoir.sdk.journal.disk import Disk
 from comptoir.sdk.journal.handover import Handover, Output, Record
 from comptoir.sdk.journal.reports import Layout, UnreadableReport, checked_row
 from comptoir.sdk.journal.text import words
+from comptoir.sdk.layouts import FileLayout
 from comptoir.sdk.protocols import CheckItem, CheckReport, ConnectorContext, PushBatch, PushOp, PushResult
 
 _B = TypeVar("_B", bound=OrderBuilder)
@@ -120,15 +121,23 @@ class DocumentConnector(JournalConnector):
             form = self.order_format()
         except ComptoirError as error:
             return CheckReport([*items, CheckItem.failed("order_profile", error)])
-        profile, hint = form.profile, None
-        if profile.witnessed is None:
-            hint = "Import one file of orders into a copied folder, and note product, version and day in [witnessed]."
-        items.append(CheckItem("order_profile", True, f"{profile.product}: {profile.state}; {profile.charset}", hint))
+        profile = form.profile
+        items.append(CheckItem("order_profile", True, f"{profile.product}: {profile.state}; {profile.charset}"))
         items += [CheckItem("order_unconfirmed", True, text) for text in profile.unconfirmed]
         for entity, noun in _NOUNS.items():
             does = "are handed over" if _takes(form, entity) else f"are refused: {profile.source} has no layout of them"
             items.append(CheckItem(f"order_{entity.value}s", True, f"{noun} {does}"))
         return CheckReport(items)
+
+    def layouts(self) -> Sequence[FileLayout]:
+        """The layout of entries and that of documents, as far as the connection takes them; ConfigError as
+        `book_format` and `order_format`."""
+        found = [*super().layouts()]
+        if self.takes_orders():
+            form = self.order_format()
+            taken = (EntityName.ORDER, *(entity for entity in _NOUNS if _takes(form, entity)))
+            found.append(form.profile.layout("orders", taken))
+        return found
 
     # -- push --------------------------------------------------------------------------------------------------
 

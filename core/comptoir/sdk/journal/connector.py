@@ -23,6 +23,7 @@ from comptoir.sdk.journal.handover import Handover, Ledger, Output, Record, dige
 from comptoir.sdk.journal.profile import WriterProfile, load_profile
 from comptoir.sdk.journal.readback import altered
 from comptoir.sdk.journal.reports import Layout, Report, ReportFolder
+from comptoir.sdk.layouts import FileLayout
 from comptoir.sdk.manifest import Manifest
 from comptoir.sdk.protocols import (
     Acknowledgement,
@@ -165,6 +166,12 @@ class JournalConnector:
     def takes_entries(self) -> bool:
         """Whether the settings are those of a connection for entries: `check` then says what they lack."""
         return True
+
+    def layouts(self) -> Sequence[FileLayout]:
+        """The layout of entries, where the connection takes them; ConfigError as `book_format`."""
+        if not self.takes_entries():
+            return []
+        return [self.book_format().profile.layout("entries", (EntityName.JOURNAL_ENTRY,))]
 
     def _files(self) -> list[Path]:
         folders = [self._folder / name for name in self.folders if (self._folder / name).is_dir()]
@@ -377,11 +384,8 @@ def _known_of(profile: WriterProfile) -> list[CheckItem]:
     """What is known of a profile, and what is not."""
     text = "unaccented capitals" if profile.text == "capitals" else "text as it is"
     detail = f"{profile.product}: {profile.state}; {text} in {profile.charset}"
-    hint = None
-    if profile.witnessed is None:
-        hint = "Import one file into a copied folder, and note product, version and day under [witnessed]."
     return [
-        CheckItem("profile", True, detail, hint),
+        CheckItem("profile", True, detail),
         *(CheckItem("unconfirmed", True, words) for words in profile.unconfirmed),
     ]
 

@@ -19,6 +19,8 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from comptoir.errors import ConfigError
+from comptoir.model.refs import EntityName
+from comptoir.sdk.layouts import FileLayout, layout_digest
 
 __all__ = ["Limits", "Profile", "Witness", "WriterProfile", "load_as", "load_profile", "options_of", "shipped_profiles"]
 
@@ -82,6 +84,13 @@ class Profile(_Closed):
         """ "never imported", or the product, version and day of the import that was seen."""
         seen = self.witnessed
         return f"imported into {seen.product} {seen.version} on {seen.imported_on}" if seen else "never imported"
+
+    def layout(self, writes: str, entities: tuple[EntityName, ...]) -> FileLayout:
+        """The layout that this profile describes, of records of these entities."""
+        # What is only said about the profile does not shape a file.
+        shape = self.model_dump(mode="json", exclude={"source", "product", "unconfirmed", "witnessed"})
+        witnessed = self.state if self.witnessed else None
+        return FileLayout(writes, entities, self.source, self.product, layout_digest(shape), witnessed)
 
     def parsed(self, model: type[_T]) -> _T:
         """The format's own options; ConfigError with profile and key when one is unknown or wrong."""
