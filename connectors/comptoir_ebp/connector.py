@@ -34,6 +34,7 @@ from comptoir.sdk.journal.entry import BookEntry, Terms, decimal_of
 from comptoir.sdk.journal.handover import Handover, Ledger, Output, Record, digest
 from comptoir.sdk.journal.readback import altered
 from comptoir.sdk.journal.reports import Report, ReportFolder
+from comptoir.sdk.layouts import FileLayout, layout_digest
 from comptoir.sdk.lists import TAKEN, Lists, TakenDocuments
 from comptoir_ebp import credit_notes, customers, documents, reports
 from comptoir_ebp.config import EbpConfig
@@ -109,6 +110,15 @@ class EbpConnector:
         profile = self._entries.profile
         items.append(CheckItem("entries", True, f"{profile.product}: {profile.state}; unaccented capitals"))
         return CheckReport([*items, *self._lists.check()])
+
+    def layouts(self) -> Sequence[FileLayout]:
+        """The layout of ECRITURES.TXT, and that of the files of orders, credit notes and customers."""
+        shape = {"charset": self._config.charset, "columns": self._config.columns or documents.CAPTIONS}
+        product = "EBP Gestion commerciale: parametrizable imports"
+        return [
+            self._entries.profile.layout("entries", (EntityName.JOURNAL_ENTRY,)),
+            FileLayout("orders", tuple(_STEMS), "ebp", product, layout_digest(shape)),
+        ]
 
     # -- pull ----------------------------------------------------------------------------------------------
 

@@ -48,6 +48,12 @@ def profile_of(config: EbpConfig) -> WriterProfile:
             account_label=_TITLE_LENGTH,
         ),
         unconfirmed=_UNCONFIRMED,
+        options={
+            "accounts_file": config.accounts_file,
+            "analytic_lines": config.analytic_lines,
+            "dates": config.entry_dates,
+            "with_auto_label": config.with_auto_label,
+        },
         source="ebp",
     )
 
