@@ -251,6 +251,46 @@ def test_both_sides_changed_the_same_field_is_for_a_person(people: _People) -> N
     assert "example.test" not in causes[0][1]
 
 
+@pytest.mark.parametrize("compared", [True, False], ids=["compared meanwhile", "not compared"])
+def test_a_card_that_arrives_late_takes_no_newer_address_back(people: _People, compared: bool) -> None:
+    """EBP shows the first move when the buyer has moved twice: that is his own word, and nobody's change."""
+    made = people.customer()
+    people.run("customers")
+    code = people.cards()[0][0]
+    people.card(code)
+    people.office.export()
+    people.run("customers_back")
+
+    def moves(city: str, postcode: str) -> None:
+        billing = {"city": city, "postcode": postcode}
+        request_json(people.shop, "PUT", f"/customers/{made['id']}", {"billing": billing})
+        assert people.run("customers").main.delivered == 1
+
+    def in_ebp(city: str, postcode: str) -> RunReport:
+        people.card(code, MainInvoicingAddress_City=city, MainInvoicingAddress_ZipCode=postcode)
+        people.office.export()
+        return people.run("customers_back")
+
+    def shown() -> str:
+        return str(people.shown(made)["billing"]["city"])
+
+    moves("Besançon", "25000")
+    moves("Dole", "39100")
+    if compared:
+        people.run("customers_back")
+    in_ebp("BESANCON", "25000")  # the first of the two cards was imported
+    assert (people.writes(), shown()) == ([], "Dole")
+    assert people.run("customers").main.delivered == 0
+    assert people.merchant.rows("select cause from quarantine where state = 'open'") == []
+    in_ebp("DOLE", "39100")
+    assert (people.writes(), shown()) == ([], "Dole")
+    # What the operator types is carried, also when it is what the buyer has said before.
+    assert in_ebp("BESANCON", "25000").main.delivered == 1
+    assert shown() == "BESANCON"
+    assert people.run("customers").main.delivered == 0
+    assert "DOLE" not in str(people.merchant.rows("select * from said")).upper()
+
+
 def test_personal_values_are_kept_as_digests_only(people: _People) -> None:
     people.customer()
     people.run("customers")

@@ -238,6 +238,7 @@ class Lander:
             more = Forming(self._hub, self._link, session, entity, now)
             more.known(part.known)
             more.finish()
+            echoes.remember(more.changed, now)
             changed, parked = [*changed, *more.changed], [*parked, *more.parked]
             if more.retried:
                 batch.quarantine.resolve(self._link.name, entity, more.retried, "it could be mapped", now)

@@ -22,6 +22,7 @@ from comptoir.domain.authority import CUSTOMER_FIELDS, ITEM_FIELDS, decide, merg
 from comptoir.domain.availability import OFFLINE, Counted, availability, offered
 from comptoir.engine.attention import Attention
 from comptoir.engine.counts import RunReport
+from comptoir.engine.echo import Words
 from comptoir.engine.hub import Hub, Link, Route
 from comptoir.engine.land import Lander
 from comptoir.engine.pull import reading
@@ -135,33 +136,49 @@ class Publisher:
                 documents = Documents(session)
                 sources = documents.load(self._entity, [p.source_id for p in pairs])
                 targets = documents.load(self._entity, [p.target_id for p in pairs])
+                words = None
+                if self._both_ways:
+                    ids = [p.external_id for p in pairs]
+                    words = Words(self._hub, session, self._target, self._entity, ids)
                 planned = [
-                    row
+                    self._compare(session, pair, sources[pair.source_id], targets[pair.target_id], words)
                     for pair in pairs
-                    for row in self._compare(session, pair, sources[pair.source_id], targets[pair.target_id])
                 ]
                 rows.put(planned, self._clock.now())
+                if words is not None:
+                    words.keep(self._clock.now())
             if len(pairs) < _BATCH:
                 return
             after = pairs[-1].source_id
 
-    def _compare(self, session: Session, pair: Pair, source: Stored, target: Stored) -> list[Publication]:
-        """What to store of one pair: its row, due when something must be written."""
+    def _compare(
+        self, session: Session, pair: Pair, source: Stored, target: Stored, words: Words | None
+    ) -> Publication:
+        """What to store of one pair: its row, due when something must be written. `words`: where both sides may change
+        what is compared."""
         try:
-            wanted = self._shown(self._merged(source.document, target.document))
-            known = self._shown(target.document)
+            given, shown = (
+                self._rendered(self._merged(source.document, target.document)),
+                self._rendered(target.document),
+            )
+            wanted, known = self._kept(given), self._kept(shown)
         except MappingError as error:
             self._attention.park(session, source.head.record_id, source.document.external_id, error)
-            return [self._row(pair, source, target, {}, {}, (), "refused", error.message)]
-        before = None
-        if self._both_ways:
-            # How the two stood when they were linked is nobody's change: only what changes from now on is carried.
-            first = pair.wanted is None or not self._comparable(pair.wanted)
-            before = (wanted, known) if first else (pair.wanted or {}, pair.known or {})
+            return self._row(pair, source, target, {}, {}, (), "refused", error.message)
+        before, echo = None, set()
+        if words is not None:
+            # The target's own word of some time ago, which has just arrived at the source, is nobody's change.
+            echo = words.heard(pair.external_id, given)
+            if pair.wanted is None or not self._comparable(pair.wanted):
+                # Nor is how the two stood when they were linked: only what changes from now on is carried.
+                before = (wanted, known)
+                words.tell(pair.external_id, {key: shown[key] for key in shown if wanted.get(key) != known[key]})
+            else:
+                before = ({**pair.wanted, **{key: wanted[key] for key in echo}}, dict(pair.known or {}))
         if pair.state == "sent":
             known = {key: value for key, value in known.items() if key not in pair.keys}
         decision = decide(wanted, known, before=before)
-        still = [key for key in pair.keys if key in wanted and wanted[key] != known.get(key)]
+        still = [key for key in pair.keys if key in wanted and wanted[key] != known.get(key) and key not in echo]
         keys = tuple(dict.fromkeys((*decision.write, *still)))
         state, reason = ("due", None) if keys else ("done", None)
         # What the source says since the write was not written yet: that it is not shown is nobody's refusal.
@@ -178,7 +195,7 @@ class Publisher:
             self._attention.shows_it(session, source.head.record_id)
         if decision.conflicts:
             self._attention.conflict(session, source, decision.conflicts)
-        return [self._row(pair, source, target, wanted, known, keys, state, reason)]
+        return self._row(pair, source, target, wanted, known, keys, state, reason)
 
     def _row(
         self,
@@ -205,11 +222,10 @@ class Publisher:
         merged: Customer = merge_customer(target, source, self._fields)
         return merged
 
-    def _shown(self, document: Any) -> dict[str, Any]:
-        """The route's keys of a rendered document; personal values as digests."""
+    def _rendered(self, document: Any) -> dict[str, Any]:
+        """The route's keys of a rendered document."""
         payload = self._mapping.apply(document, self._context)
-        kept = {key: value for key, value in payload.items() if key in self._keys and value is not None}
-        return {key: self._digest(value) for key, value in kept.items()} if self._private else kept
+        return {key: value for key, value in payload.items() if key in self._keys and value is not None}
 
     @property
     def _private(self) -> bool:
@@ -525,6 +541,7 @@ class Publisher:
         return done
 
     def _kept(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Values as a publication keeps them: personal ones as digests."""
         return {key: self._digest(value) for key, value in fields.items()} if self._private else dict(fields)
 
     def _logged(self, fields: Mapping[str, Any]) -> dict[str, Any]:

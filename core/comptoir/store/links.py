@@ -222,6 +222,10 @@ class Links:
         self._session.execute(
             "delete from publication where record_id = any(%(ids)s) or target_id = any(%(ids)s)", {"ids": records}
         )
+        self._session.execute(
+            "delete from said where connection = %s and entity = %s and external_id = any(%s)",
+            (connection, entity.value, list(external_ids)),
+        )
         self._match_again(entity, connection)
         return len(rows)
 

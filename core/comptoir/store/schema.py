@@ -11,7 +11,7 @@ from comptoir.errors import ComptoirError, DatabaseUnavailable
 __all__ = ["HEAD", "current_revision", "is_current", "upgrade"]
 
 #: The newest revision; a unit test compares it with the files.
-HEAD = "0006"
+HEAD = "0007"
 
 _LOCK = 0x636F6D70  # any constant: one migration at a time per database
 
