@@ -19,12 +19,12 @@ from uuid import UUID
 import orjson
 
 from comptoir.domain.authority import CUSTOMER_FIELDS, ITEM_FIELDS, decide, merge_customer, merge_item
-from comptoir.domain.availability import OFFLINE, Counted, availability, offered
 from comptoir.engine.attention import Attention
 from comptoir.engine.counts import RunReport
 from comptoir.engine.echo import Words
 from comptoir.engine.hub import Hub, Link, Route
 from comptoir.engine.land import Lander
+from comptoir.engine.publish_stock import StockPlan
 from comptoir.engine.pull import reading
 from comptoir.errors import (
     ComptoirError,
@@ -38,15 +38,11 @@ from comptoir.errors import (
 from comptoir.model.item import Item
 from comptoir.model.parties import Customer
 from comptoir.model.refs import EntityName
-from comptoir.model.stock import StockLevel
 from comptoir.sdk.protocols import Change, ChangeResult, Fetches, Updates
 from comptoir.store.database import Session
 from comptoir.store.documents import Documents, Stored
-from comptoir.store.journal import Dirty, stock_mark
 from comptoir.store.links import Links
 from comptoir.store.publications import (
-    DemandRule,
-    Offer,
     Pair,
     Publication,
     Publications,
@@ -111,10 +107,7 @@ class Publisher:
     def plan(self) -> None:
         """Compares what changed and stores what is due. Sends nothing."""
         with self._alone():
-            if self._entity is EntityName.STOCK:
-                self._plan_stock()
-            else:
-                self._plan_records()
+            self._plan()
             with self._hub.database.transaction() as session:
                 rows = Publications(session)
                 count = rows.count(self._target, self._entity)
@@ -123,6 +116,18 @@ class Publisher:
                     count = rows.count(self._target, self._entity)
             if count.get("held"):
                 self._report.held.setdefault(self._target, {})[self._entity.value] = count["held"]
+
+    def _plan(self) -> None:
+        """Compares everything that may differ, or what was just written and read back."""
+        if self._entity is not EntityName.STOCK:
+            self._plan_records()
+            return
+        plan = StockPlan(
+            self._hub, self._route, self._source, self._target, mapping=self._mapping, keys=self._keys,
+            attention=self._attention, report=self._report,
+        )  # fmt: skip
+        if skipped := plan.plan(written=self._just_written, before=self._before):
+            self._state["skipped"] = skipped
 
     def _plan_records(self) -> None:
         after: UUID | None = None
@@ -249,114 +254,6 @@ class Publisher:
         if new <= 0 or (old > 0 and abs(new - old) > old * _PRICE_GUARD):
             return f"the price would go from {old.normalize():f} to {new.normalize():f}"
         return None
-
-    # -- stock ---------------------------------------------------------------------------------------------------
-
-    def _plan_stock(self) -> None:
-        """Compares linked items' availability with what is published of them; stores what differs.
-
-        All of them, or those that were just written and read back.
-        """
-        given = [
-            route.sources
-            for route in self._hub.routes.values()
-            if route.entity is EntityName.ORDER and self._source in route.targets
-        ]
-        rule = DemandRule([m.value for m in OFFLINE], sorted({name for names in given for name in names}))
-        whole = self._link.manifest.limits.integer_quantities
-        rendered: dict[Decimal, dict[str, Any]] = {}
-        skipped: dict[str, int] = {}
-        cut = 0
-        planned: list[Publication] = []
-        mark = stock_mark(self._target)
-        if not self._just_written:
-            with self._hub.database.transaction() as session:
-                Dirty(session).remember(mark)
-        reader = self._hub.database.reader()
-        with self._hub.database.errors(), reader.transaction():
-            offers = Publications(reader).offers(
-                self._source, self._target, self._route.locations, rule, only=self._just_written
-            )
-            for offer in offers:
-                if offer.on_hand is None or offer.reserved is None:
-                    why = f"not counted by {self._source}"
-                elif offer.shown is None and not self._route.take_over:
-                    why = f"{self._target} does not count it"
-                else:
-                    free = availability(
-                        (Counted(offer.on_hand, offer.reserved),), demand=offer.demand, buffer=self._route.buffer
-                    )
-                    quantity = offered(free, whole_units=whole)
-                    cut += quantity != free
-                    row = self._stock_row(offer, quantity, rendered)
-                    if row is not None:
-                        planned.append(row)
-                    if len(planned) >= _BATCH * 4:
-                        self._put(planned)
-                        planned = []
-                    continue
-                skipped[why] = skipped.get(why, 0) + 1
-        self._put(planned)
-        if self._just_written:
-            return
-        with self._hub.database.transaction() as session:
-            Dirty(session).clear(mark)
-        if skipped:
-            self._state["skipped"] = skipped
-        if cut:
-            self._report.notes.append(f"{cut} quantities were rounded down: {self._target} counts whole units only")
-
-    def _put(self, planned: Sequence[Publication]) -> None:
-        with self._hub.database.transaction() as session:
-            Publications(session).put(planned, self._clock.now())
-
-    def _stock_row(
-        self, offer: Offer, quantity: Decimal, rendered: dict[Decimal, dict[str, Any]]
-    ) -> Publication | None:
-        """The row to store, None when it stands already."""
-        wanted = self._quantity(quantity, rendered)
-        looked = offer.external_id in self._just_written
-        if offer.known is None or looked or (offer.known_rev != offer.target_rev and offer.state != "sent"):
-            known = {} if offer.shown is None else self._quantity(offer.shown, rendered)
-        else:
-            known = dict(offer.known)
-        keys = decide(wanted, known).write
-        if offer.wanted == wanted and offer.known == known and (not keys or offer.state != "done"):
-            return None
-        state = "due" if keys else "done"
-        if looked and keys and offer.wanted == wanted and not self._sold(offer, quantity, known):
-            state = "refused"
-            with self._hub.database.transaction() as session:
-                self._attention.not_kept(session, offer.record_id, offer.external_id, keys)
-        elif keys and offer.state in ("held", "refused") and offer.wanted == wanted:
-            state = offer.state
-        elif not keys and offer.state == "refused":
-            with self._hub.database.transaction() as session:
-                self._attention.shows_it(session, offer.record_id)
-        return Publication(
-            self._target, self._entity, offer.external_id, offer.parent_id, self._source, offer.record_id,
-            offer.target_id, self._route.name, offer.label, wanted, known, keys, None, offer.target_rev, None, state,
-        )  # fmt: skip
-
-    def _sold(self, offer: Offer, quantity: Decimal, known: Mapping[str, Any]) -> bool:
-        """Whether a sale may be why a target shows less than what was just written.
-
-        Not where it shows what it showed before: so a shop that keeps its own value is found with its second write at
-        the latest.
-        """
-        before = self._before.get(offer.external_id, {})
-        kept = all(before.get(key) == value for key, value in known.items())
-        return offer.shown is not None and offer.shown < quantity and not kept
-
-    def _quantity(self, quantity: Decimal, rendered: dict[Decimal, dict[str, Any]]) -> dict[str, Any]:
-        """The payload for a quantity: it depends on nothing else, so it is made once for each."""
-        found = rendered.get(quantity)
-        if found is None:
-            level = StockLevel(external_id="-", item_id="-", on_hand=quantity)
-            payload = self._mapping.apply(level, self._context)
-            found = {key: value for key, value in payload.items() if key in self._keys}
-            rendered[quantity] = found
-        return found
 
     # -- send ----------------------------------------------------------------------------------------------------
 
@@ -564,10 +461,7 @@ class Publisher:
                 for page in connector.fetch(entity, ids[start : start + _CALL]):
                     lander.land(page.items)
         self._just_written = frozenset(sample)
-        if self._entity is EntityName.STOCK:
-            self._plan_stock()
-        else:
-            self._plan_records()
+        self._plan()
         self._just_written = frozenset()
 
     @contextmanager
