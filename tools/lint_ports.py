@@ -53,6 +53,7 @@ ALLOWED = {
     "core/comptoir/store/embedded.py": _allow(
         *_WAITING, "threading", because="starts PostgreSQL and waits for it; never simulated"
     ),
+    "core/comptoir/store/_pg_*.py": _allow(*_WAITING, because="the same: its locks, and its start"),
     "core/comptoir/store/_postmaster.py": _allow(
         *_WAITING, "time.gmtime", because="watches PostgreSQL's processes from a process of its own"
     ),

