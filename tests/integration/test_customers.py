@@ -291,6 +291,33 @@ def test_a_card_that_arrives_late_takes_no_newer_address_back(people: _People, c
     assert "DOLE" not in str(people.merchant.rows("select * from said")).upper()
 
 
+def test_what_the_operator_typed_while_a_card_was_on_its_way_is_sent_again_after_it(people: _People) -> None:
+    """The card holds the old number: EBP takes it over the new one, which the shop has by now."""
+    made = people.customer()
+    people.run("customers")
+    code = people.cards()[0][0]
+    people.card(code)
+    people.office.export()
+    people.run("customers_back")
+    request_json(people.shop, "PUT", f"/customers/{made['id']}", {"email": "lyon@example.test"})
+    assert people.run("customers").main.delivered == 1  # on its way
+    people.card(code, MainInvoicingContact_Phone="0381000001")
+    people.office.export()
+    assert people.run("customers_back").main.delivered == 1
+    assert people.shown(made)["billing"]["phone"] == "0381000001"
+    # EBP takes the card, and then the one that follows it.
+    people.run("customers")
+    assert [("lyon@example.test" in row, "0381000001" in row) for row in people.cards()] == [
+        (False, False), (True, False), (True, True)
+    ]  # fmt: skip
+    for phone in ("0612345678", "0381000001"):
+        people.card(code, MainInvoicingContact_Email="lyon@example.test", MainInvoicingContact_Phone=phone)
+        people.office.export()
+        people.run("customers_back")
+    assert people.shown(made)["billing"]["phone"] == "0381000001"
+    assert people.run("customers").main.delivered == 0
+
+
 def test_personal_values_are_kept_as_digests_only(people: _People) -> None:
     people.customer()
     people.run("customers")

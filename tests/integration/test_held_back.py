@@ -129,6 +129,31 @@ def test_what_was_held_back_goes_out_with_its_correction(merchant: Merchant) -> 
     assert merchant.value("select count(*) from quarantine where state = 'open'") == 0
 
 
+def test_what_another_run_derived_while_an_entry_was_looked_at_holds_it_back_for_one_run_only(
+    merchant: Merchant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (number,) = sell(merchant)
+    derived_only(merchant)
+    given = {"amount": "5.00", "reason": "geste", "api_refund": False}
+    request_json(merchant.shops["boutique"], "POST", f"/orders/{number}/refunds", given)
+    with merchant.hub() as hub:
+        report = RunReport(hub.ports.ids.new(), "books", EntityName.JOURNAL_ENTRY)
+        pull(hub, hub.link("boutique"), EntityName.ORDER, report)
+    assert deliver(merchant).main.rejected == 2  # sale and payment: the credit note is not derived yet
+    with monkeypatch.context() as patch:
+        # Its deriving was committed after they were looked at and before they were refused: nobody knew of it.
+        patch.setattr("comptoir.engine.derive.send_again", lambda *_: None)
+        patch.setattr("comptoir.engine.derive.look_again", lambda *_: None)
+        derived_only(merchant)
+    merchant.run("books")
+    assert {"sale", "payment", "credit_note"} <= {
+        kind for (kind,) in merchant.rows(
+            "select j.kind from journal_entry j join delivery d on d.record_id = j.id where d.state = 'confirmed'"
+        )
+    }  # fmt: skip
+    assert merchant.rows("select cause from quarantine where state = 'open'") == []
+
+
 @pytest.mark.failure_mode(69)
 def test_an_altered_payout_is_held_back_with_its_cent(merchant: Merchant) -> None:
     drop(merchant, "passerelle", "versements_1.csv", payout("V1", "9,00", movement("m1", "paiement", "1", "9,00")))

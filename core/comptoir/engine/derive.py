@@ -17,7 +17,7 @@ from comptoir.domain.entries import parked, signed, total
 from comptoir.domain.periods import into_open_period
 from comptoir.engine.called_for import called_for, case_of
 from comptoir.engine.counts import RunReport
-from comptoir.engine.held_back import move_out_of_locked, send_again
+from comptoir.engine.held_back import look_again, move_out_of_locked, send_again
 from comptoir.engine.hub import BOOKED, Hub
 from comptoir.engine.policies import BEFORE_CUTOVER, NAMES_HISTORY
 from comptoir.engine.summaries import deliveries_of, goes_with_its_day, sum_up_days
@@ -55,6 +55,8 @@ def derive_journal(hub: Hub, report: RunReport) -> None:
                 _Derivation(hub, session, report).derive(entity, found)
         if not ids:
             break
+    with hub.database.transaction() as session:
+        look_again(hub, session)
     sum_up_days(hub)
 
 

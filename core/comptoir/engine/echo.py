@@ -46,9 +46,10 @@ class Words:
     def heard(self, external_id: str, shown: Mapping[str, Any]) -> set[str]:
         """The keys in which the other side shows what this record said: that is nobody's change there."""
         waited_for = self._waited_for.get(external_id, {})
-        found = {key: waited_for.get((key, _spoken(self._hub, shown[key]))) for key in shown} if waited_for else {}
-        self._heard += [(external_id, key, seq) for key, seq in found.items() if seq is not None]
-        return {key for key, seq in found.items() if seq is not None}
+        words = {key: waited_for.get((key, _spoken(self._hub, shown[key]))) for key in shown} if waited_for else {}
+        found = {key: word.seq for key, word in words.items() if word is not None}
+        self._heard += [(external_id, key, seq) for key, seq in found.items()]
+        return set(found)
 
     def tell(self, external_id: str, shown: Mapping[str, Any]) -> None:
         """What this record shows may be on its way to the other side."""
@@ -57,7 +58,7 @@ class Words:
     def keep(self, at: datetime) -> None:
         """Stores what was heard and told."""
         self._store.heard(self._heard)
-        self._store.add(self._told, at)
+        self._store.add(self._told, at, passed_on=False)
 
 
 def _spoken(hub: Hub, value: Any) -> str:
@@ -87,9 +88,14 @@ class Echoes:
         self._session = session
         self._shown: Mapping[str, Shown] = {}
         self._before: Mapping[UUID, Stored] = {}
+        self._under_way: frozenset[str] = frozenset()
         self._others = tuple(self._go_back()) if known else ()
         if self._others:
             self._shown = Publications(session).shown(link.name, entity, list(known))
+            waited_for = Said(session, link.name, entity).of(list(known))
+            self._under_way = frozenset(
+                key for key, words in waited_for.items() if any(word.passed_on for word in words.values())
+            )
             self._before = Documents(session).load(entity, list(known.values()))
 
     def _go_back(self) -> Iterator[str]:
@@ -108,7 +114,7 @@ class Echoes:
         """Keeps what changed records say now, where it is not the other side's own word."""
         if self._others:
             rows = [row for change in changed if not change.is_new for row in self._said(change)]
-            Said(self._session, self._link.name, self._entity).add(rows, at)
+            Said(self._session, self._link.name, self._entity).add(rows, at, passed_on=True)
 
     def _said(self, change: Changed) -> Iterator[tuple[str, str, str]]:
         row, before = self._shown.get(change.external_id), self._before.get(change.record_id)
@@ -128,10 +134,13 @@ class Echoes:
     def of(self, target: str, record_id: UUID, external_id: str, now: Canonical, confirmed: str | None) -> str | None:
         """The hash of what the target would be sent, when nothing but its own values makes the difference.
 
-        None when something else changed, or when the target lacked something before already.
+        None when something else changed, when the target lacked something before already, or when what this record said
+        before is still on its way there: it would take the target's own value back.
         """
         row, before = self._shown.get(external_id), self._before.get(record_id)
         if row is None or before is None or row.source != target or row.target_rev != before.head.rev:
+            return None
+        if external_id in self._under_way:
             return None
         try:
             ours = self._ours(row, before.document, now)

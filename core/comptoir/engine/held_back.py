@@ -28,6 +28,7 @@ from comptoir.store.settlements import Settlements
 from comptoir.store.sync import Quarantine
 
 __all__ = [
+    "look_again",
     "look_at",
     "move_out_of_locked",
     "prove_stored",
@@ -36,7 +37,9 @@ __all__ = [
     "unexplained",
 ]
 
-_CAUSES = ("unexplained_cent", "locked_period")
+_CENT = "unexplained_cent"
+_CAUSES = (_CENT, "locked_period")
+_BATCH = 200
 
 
 def prove_stored(
@@ -118,7 +121,7 @@ def unexplained(hub: Hub, session: Session, documents: Sequence[UUID]) -> dict[U
                     f"({first.amount:+f} {one.document.currency})",
                     record=number,
                     field="posted",
-                    code="unexplained_cent",
+                    code=_CENT,
                     hint="What is posted is not what the document calls for: look at both, then `comptoir books redo`.",
                 )
     return found
@@ -182,7 +185,7 @@ def _summary(hub: Hub, session: Session, summary: JournalEntry, held: Sequence[U
                 f"({off:+f} {summary.currency})",
                 record=summary.key,
                 field="posted",
-                code="unexplained_cent",
+                code=_CENT,
                 hint="`comptoir proof --all` names every difference.",
             )
     wrong = unexplained(hub, session, list(dict.fromkeys(journal.documents_by_entry(held).values())))
@@ -202,6 +205,18 @@ def send_again(hub: Hub, session: Session, documents: Sequence[UUID]) -> None:
             source=source, route="again", key=key,
         )  # fmt: skip
         outbox.revive(target, record_id, EntityName.JOURNAL_ENTRY, row)
+
+
+def look_again(hub: Hub, session: Session) -> None:
+    """Entries that were refused for a cent, and whose documents add up by now, go out.
+
+    One run may look at an entry while another derives what it lacks: then nobody would come back to it.
+    """
+    documents = Quarantine(session).refused_documents(EntityName.JOURNAL_ENTRY, _CENT)
+    for first in range(0, len(documents), _BATCH):
+        some = documents[first : first + _BATCH]
+        wrong = unexplained(hub, session, some)
+        send_again(hub, session, [document for document in some if document not in wrong])
 
 
 def move_out_of_locked(hub: Hub, session: Session) -> None:

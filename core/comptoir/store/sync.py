@@ -203,6 +203,16 @@ class Quarantine:
             (entity.value, list(causes), list(documents)),
         )
 
+    def refused_documents(self, entity: EntityName, cause: str) -> list[UUID]:
+        """The documents of whose entries one is refused for this cause, at any target."""
+        rows = self._session.rows(
+            "select distinct j.document_id from quarantine q join journal_entry j on j.id = q.record_id "
+            "where q.state = 'open' and q.entity = %s and q.cause = %s and q.target is not null "
+            "and j.withdrawn_in is null order by 1",
+            (entity.value, cause),
+        )
+        return [row[0] for row in rows]
+
     def open(self, limit: int = 500) -> list[Parked]:
         """What waits for a person, oldest first."""
         query = f"select {_PARKED} from quarantine where state = 'open' order by first_seen limit %s"
