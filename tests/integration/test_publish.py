@@ -189,6 +189,23 @@ def test_what_was_sold_between_writing_and_reading_back_is_nobodys_refusal(
     assert {c for (c,) in stock.merchant.rows("select cause from quarantine")} == {"value_not_kept"}
 
 
+def test_a_stock_that_went_back_to_what_was_read_last_is_written_again(
+    stock: _Stock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was written and not read back, and then the shop had its old number again: read, it is what it was."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Publisher, "_read_back", lambda *_: None)  # killed before it
+        stock.merchant.run("stock")
+    assert stock.quantities() == [5, 6, 7]
+    for number in stock.ids.values():
+        request_json(stock.shop, "PUT", f"/products/{number}", {"stock_quantity": 1})
+    stock.merchant.run("items")
+    assert stock.merchant.run("stock").main.delivered == 3
+    assert stock.quantities() == [5, 6, 7]
+    stock.merchant.run("items")
+    assert stock.merchant.run("stock").main.delivered == 0
+
+
 def test_what_the_source_says_meanwhile_is_written_next_and_is_nobodys_refusal(
     stock: _Stock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -190,6 +190,11 @@ class Hub:
         """The targets whose stock a route keeps up to date."""
         return tuple({t: None for r in self.routes.values() if r.entity is EntityName.STOCK for t in r.targets})
 
+    def written_to(self, connection: str) -> frozenset[EntityName]:
+        """The records of a connection whose values routes keep up to date; stock is shown by items."""
+        kept = {r.entity for r in self.routes.values() if connection in r.targets and self.publishes(r, connection)}
+        return frozenset(EntityName.ITEM if entity is EntityName.STOCK else entity for entity in kept)
+
     def matches(self, entity: EntityName, target: str) -> bool:
         """Whether records must be matched with the target's own before any is made there."""
         return entity in (EntityName.ITEM, EntityName.CUSTOMER) and self.capability(target, entity).pull

@@ -30,6 +30,7 @@ from comptoir.store.database import Copies, Row, Session
 from comptoir.store.documents import Documents
 from comptoir.store.journal import Dirty, stock_mark
 from comptoir.store.outbox import Outbox, new_delivery
+from comptoir.store.publications import Publications
 from comptoir.store.records import Bindings, KnownRaw, RawRecords
 from comptoir.store.sync import OpeningItems, Quarantine, Runs, Texts
 
@@ -48,6 +49,8 @@ class _Part:
     forming: Forming
     considered: int = 0
     known: list[tuple[Fresh, KnownRaw]] = field(default_factory=list)
+    #: The external ids of all records, where values are written into them.
+    written_to: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -96,6 +99,8 @@ class Lander:
         self._clock = hub.ports.clock
         self._new_id = hub.ports.ids.new
         self._context = hub.context(link.name, link)
+        self._began = hub.ports.clock.now()
+        self._written_to = hub.written_to(link.name)
         self._partition: str | None = None
         self._stored_mappings: set[str] = set()
 
@@ -149,6 +154,8 @@ class Lander:
             forming = Forming(self._hub, self._link, copies, entity, prepared.at)
             part = prepared.parts[entity] = _Part(copies, forming)
         part.considered += len(items)
+        if entity in self._written_to:
+            part.written_to += items
         volatile = frozenset(self._hub.capability(self._link.name, entity).volatile)
         mapping = self._hub.mapping(self._link.manifest.key, entity, "in")
         raw = RawRecords(prepared.session)
@@ -225,6 +232,8 @@ class Lander:
         fresh = len(formed.changed) + len(formed.parked) + len(part.known)
         counts.considered += part.considered
         counts.unchanged += part.considered - fresh
+        if part.written_to:
+            Publications(session).read_as_before(self._link.name, entity, part.written_to, self._began)
         if not fresh:
             return
         self._keep_mapping(session, entity, now)

@@ -292,6 +292,18 @@ class Publications:
             (wait, reason, target, entity.value, list(ids)),
         )
 
+    def read_as_before(self, target: str, entity: EntityName, ids: Sequence[str], since: datetime) -> None:
+        """Records that were written to, and that a reading which began later (`since`) shows as they were before that:
+        somebody has changed them back, and what they are known to show is looked up again.
+        """
+        shown_by = [entity.value, EntityName.STOCK.value] if entity is EntityName.ITEM else [entity.value]
+        self._session.execute(
+            f"update publication p set target_rev = -1 from {_HEAD[entity]} t where p.target = %(target)s "
+            "and p.entity = any(%(shown_by)s) and p.external_id = any(%(ids)s) and p.state = 'done' "
+            "and t.id = p.target_id and t.rev = p.target_rev and p.known_at > t.updated_at and p.known_at < %(since)s",
+            {"target": target, "shown_by": shown_by, "ids": list(ids), "since": since},
+        )
+
     def shown(self, target: str, entity: EntityName, ids: Sequence[str]) -> dict[str, Shown]:
         """What was last compared of those of these records that anything is published to."""
         rows = self._session.rows(
