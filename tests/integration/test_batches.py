@@ -136,8 +136,9 @@ def test_a_closed_period_is_not_rewritten(booked: Merchant) -> None:
     assert len(_files(booked)) == 1
 
 
-def test_a_batch_that_a_later_one_corrects_goes_with_it(booked: Merchant) -> None:
-    _other_account(booked)
+@pytest.mark.parametrize("way", ["reversal", "difference"])
+def test_a_batch_that_a_later_one_corrects_goes_with_it(booked: Merchant, way: str) -> None:
+    _other_account(booked, f'corrections = "{way}"')
     redo(booked.config, *ALWAYS)
     booked.run("books")
     second, first = list_batches(booked.config)
@@ -148,7 +149,18 @@ def test_a_batch_that_a_later_one_corrects_goes_with_it(booked: Merchant) -> Non
     booked.run("books")
     pieces = [line[6] for line in _lines(booked, _files(booked))]
     assert len(set(pieces)) == first.documents
-    assert not any(piece.endswith(("X1", "V2")) for piece in pieces)
+    assert not any(piece.endswith(("X1", "V2", "E1")) for piece in pieces)
+
+
+def test_a_batch_is_named_by_its_end_and_withdrawn_once(booked: Merchant) -> None:
+    (batch,) = list_batches(booked.config)
+    for nothing in ("", "%", str(batch.id)[-3:]):
+        with pytest.raises(ConfigError, match="no batch is called"):
+            withdraw(booked.config, [nothing], because="x")
+    withdraw(booked.config, [str(batch.id)[-8:]], because="wrong accounts")
+    with pytest.raises(ConfigError, match="was withdrawn before, by .*: wrong accounts"):
+        withdraw(booked.config, [str(batch.id)[-8:]], because="again")
+    assert booked.value("select withdrawn_because from handover") == "wrong accounts"
 
 
 def test_orders_of_a_withdrawn_batch_go_out_again_once(merchant: Merchant) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from comptoir.domain.corrections import base_key
 from comptoir.engine.hub import Hub, Link
 from comptoir.errors import ConfigError
 from comptoir.model.refs import EntityName
@@ -65,12 +66,18 @@ def withdraw_batches(
 
     Documents are delivered anew as they are then; journal entries are derived anew and keep their pieces and days.
     Raises ConfigError, and touches nothing, when a batch was taken and nobody says that the import was deleted there,
-    when a later batch corrects an entry of these, when another target holds the same entries, or when a period is
-    closed.
+    when one was withdrawn before, when a later batch corrects an entry of these, when another target holds the same
+    entries, or when a period is closed.
     """
     found: dict[UUID, BatchFiles] = {}
     connectors: dict[UUID, HandsOver] = {}
     for row in rows:
+        if row.state == "withdrawn":
+            raise ConfigError(
+                f"the batch {row.id} was withdrawn before, by {row.withdrawn_by}: {row.withdrawn_because}",
+                hint="What it held went out again in a later batch: comptoir batch list.",
+                code="withdrawn",
+            )
         connector = hub.link(row.target).open_to_write()
         files = connector.batch(str(row.id)) if isinstance(connector, HandsOver) else None
         if not isinstance(connector, HandsOver) or files is None:
@@ -134,10 +141,10 @@ def _check_entries(hub: Hub, session: Session, rows: Sequence[HandoverRow], keys
                 hint="Let the differences go out in the open period instead: comptoir books redo.",
                 code="locked_period",
             )
-    later = [e for e in journal.reversing(sorted(every)) if e.key not in every]
+    later = [e for e in journal.correcting(sorted(every), sorted({base_key(key) for key in every})) if e.key not in every]
     if later:
         raise ConfigError(
-            f"{later[0].key} in a later batch corrects {later[0].reverses}",
+            f"{later[0].key} in a later batch corrects {later[0].reverses or base_key(later[0].key)}",
             hint="Withdraw that batch too, in one command.",
             code="corrected",
         )

@@ -86,9 +86,11 @@ class Handovers:
         )  # fmt: skip
 
     def find(self, ending: str) -> list[HandoverRow]:
-        """The batches whose id ends so, or that published a file of this name."""
+        """The batches whose id ends so (four characters at least), or that published a file of this name."""
         return self._rows(
-            "where id::text like '%%' || %s or %s = any(files) order by written_at desc limit 5", ending, ending
+            "where (length(%s) >= 4 and right(id::text, length(%s)) = %s) or %s = any(files) "
+            "order by written_at desc limit 5",
+            *[ending] * 4,
         )
 
     def files(self, batch: UUID, names: Sequence[str], digests: Sequence[str]) -> None:

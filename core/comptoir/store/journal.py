@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from comptoir.model.accounting import JournalEntry, JournalLine
+from comptoir.model.accounting import EntryKind, JournalEntry, JournalLine
 from comptoir.model.refs import EntityName
 from comptoir.store.database import Row, Session
 from comptoir.store.document_reader import HEAD_TABLE
@@ -166,11 +166,13 @@ class Journal:
         lines = self._lines([head[0] for head in heads])
         return [(head[2], _entry(head, lines[head[0]])) for head in heads]
 
-    def reversing(self, keys: Sequence[str]) -> list[JournalEntry]:
-        """Entries that reverse one of these."""
+    def correcting(self, keys: Sequence[str], bases: Sequence[str]) -> list[JournalEntry]:
+        """Entries that reverse one of these, or say what differs from one; `bases` are their keys without marks."""
         heads = self._session.rows(
-            f"select {_ENTRY} from journal_entry where reverses = any(%s) and withdrawn_in is null order by seq",
-            (list(keys),),
+            f"select {_ENTRY} from journal_entry where withdrawn_in is null and (reverses = any(%s) or (kind = %s "
+            "and document_id in (select document_id from journal_entry where key = any(%s)) "
+            "and regexp_replace(key, '/dif[0-9]+$', '') = any(%s))) order by seq",
+            (list(keys), EntryKind.DIFFERENCE.value, list(keys), list(bases)),
         )
         lines = self._lines([head[0] for head in heads])
         return [_entry(head, lines[head[0]]) for head in heads]
