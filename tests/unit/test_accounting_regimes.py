@@ -17,6 +17,8 @@ from comptoir.domain.periods import into_open_period, refuse_locked
 from comptoir.domain.summaries import summarise
 from comptoir.errors import MappingError
 from comptoir.model.accounting import EntryKind, JournalEntry
+from comptoir.model.item import ItemKind
+from comptoir.model.money import TaxScheme
 from comptoir.model.order import (
     CreditNote,
     FulfilmentState,
@@ -106,6 +108,61 @@ def test_vat_of_another_state_is_no_domestic_sale() -> None:
 def test_vat_outside_the_area_is_posted_as_charged_and_flagged(country: str, postcode: str) -> None:
     place = make.address("shipping", country=country, postcode=postcode)
     assert entries(make.order(shipping=place))[0].flags == ("vat_outside_area",)
+
+
+@pytest.mark.parametrize(
+    ("country", "postcode", "scheme", "revenue"),
+    [
+        # Shops know countries: untaxed goods for a department are "exempt" to them, for the Canaries "intra-EU".
+        ("RE", "97400", TaxScheme.EXEMPT, ("707720", "708572", "dom")),
+        ("FR", "97400", TaxScheme.EXEMPT, ("707720", "708572", "dom")),
+        ("GF", "97300", TaxScheme.EXPORT, ("707720", "708572", "dom")),
+        ("ES", "35001", TaxScheme.EXEMPT, ("707710", "708571", "export")),
+        ("ES", "38001", TaxScheme.INTRA_EU, ("707710", "708571", "export")),
+        ("CH", "1200", TaxScheme.EXPORT, ("707710", "708571", "export")),
+        ("ES", "28001", TaxScheme.INTRA_EU, ("707600", "708560", "intra_eu")),
+        ("FR", "75011", TaxScheme.EXEMPT, ("707740", "708574", "exempt")),
+        ("MC", "98000", TaxScheme.EXEMPT, ("707740", "708574", "exempt")),
+    ],
+)
+def test_untaxed_goods_that_leave_the_vat_area_are_exports(
+    country: str, postcode: str, scheme: TaxScheme, revenue: tuple[str, str, str]
+) -> None:
+    sold = make.line("100.00", "0", scheme=scheme, country=country)
+    order = make.order(
+        [sold],
+        [make.charge("5.00", "0", scheme=scheme, country=country)],
+        shipping=make.address("shipping", country=country, postcode=postcode),
+    )
+    goods, shipping, code = revenue
+    credit_note = make.refund(order, lines=[make.refund_line(order.lines[0])])
+    sale, _, credit, _ = entries(order, credit_note)
+    assert [(x.account, x.vat_code) for x in sale.lines[1:]] == [(goods, code), (shipping, code)]
+    assert credit.lines[0].account == goods
+
+
+def test_an_exempt_service_stays_exempt_wherever_its_buyer_is() -> None:
+    lesson = make.line("100.00", "0", scheme=TaxScheme.EXEMPT, kind=ItemKind.SERVICE)
+    order = make.order([lesson], shipping=make.address("shipping", country="RE", postcode="97400"))
+    assert entries(order)[0].lines[1].account == "707740"
+
+
+def test_goods_for_northern_ireland_are_no_export() -> None:
+    place = make.address("shipping", country="GB", postcode="BT1 5GS")
+    untaxed = make.order([make.line("100.00", "0", scheme=TaxScheme.EXPORT, country="GB")], shipping=place)
+    assert parked(untaxed).code == "northern_ireland"
+    taxed = make.order([make.line("100.00", "20", scheme=TaxScheme.OSS, country="XI")], shipping=place)
+    sale = entries(taxed)[0]
+    assert [x.account for x in sale.lines[1:]] == ["707500", "445717XI"] and sale.flags == ()
+
+
+def test_parts_of_a_cent_leave_the_vat_as_the_source_has_it() -> None:
+    # 9.99 tax included: 8.325 and 1.665; the shop's own invoice says 1.67 of VAT.
+    odd = make.line("8.325", "20", tax="1.665")
+    sale = entries(make.order([odd], total="9.99", tax="1.67"))[0]
+    assert [(x.account, x.amount) for x in sale.lines] == [
+        ("411WEB", D("9.99")), ("707100", D("8.32")), ("445711", D("1.67")),
+    ]  # fmt: skip
 
 
 def test_export_overseas_and_marketplace_sales_have_accounts_of_their_own() -> None:

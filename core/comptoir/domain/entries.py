@@ -121,18 +121,22 @@ def _exact(amount: Decimal, unit: Decimal, document: str) -> Decimal:
     return whole
 
 
-def to_minor_units(amounts: Iterable[tuple[_Key, Decimal]], currency: str) -> list[tuple[_Key, Decimal]]:
-    """Amounts by key at the minor unit, whose sum is the rounded sum of the exact ones (largest remainder)."""
+def to_minor_units(
+    amounts: Iterable[tuple[_Key, Decimal]], currency: str, whole: Decimal | None = None
+) -> list[tuple[_Key, Decimal]]:
+    """Amounts by key at the minor unit, whose sum is `whole` (largest remainder), by default the rounded sum of the
+    exact ones. `whole` may differ from the exact sum by less than a minor unit.
+    """
     unit = Decimal(1).scaleb(-minor_units(currency))
     merged: dict[_Key, Decimal] = {}
     for key, amount in amounts:
         merged[key] = merged.get(key, _ZERO) + amount
     floors = {key: (amount / unit).to_integral_value(rounding="ROUND_FLOOR") for key, amount in merged.items()}
-    target = round_money(total(merged.values()), currency) / unit
+    target = (round_money(total(merged.values()), currency) if whole is None else whole) / unit
     missing = int(target - total(floors.values()))
     order = sorted(merged, key=lambda key: floors[key] - merged[key] / unit)
-    for key in order[:missing]:
-        floors[key] += 1
+    for key in order[:missing] if missing > 0 else order[len(order) + missing :]:
+        floors[key] += 1 if missing > 0 else -1
     return [(key, floor * unit) for key, floor in floors.items()]
 
 

@@ -12,11 +12,14 @@ from comptoir.domain.entries import Posting, make_entry, to_minor_units, total
 from comptoir.domain.shares import Share, check_vat, gift_card_kind, part_shares
 from comptoir.errors import MappingError
 from comptoir.model.accounting import EntryKind, JournalEntry
+from comptoir.model.money import round_money
 from comptoir.model.order import Charge, Invoice, OrderLine, PaymentMethod, SalesOrder
 
 __all__ = ["OrderBooks"]
 
 _ZERO = Decimal(0)
+#: An amount by account, VAT code and rate.
+_Amount = tuple[tuple[str, str | None, Decimal], Decimal]
 #: Where revenue stands: a credit in a sale, a debit in a credit note.
 SALE, CREDIT_NOTE = -1, 1
 
@@ -93,13 +96,13 @@ class OrderBooks:
 
         `sign` is where revenue stands: SALE or CREDIT_NOTE. The customer owes (or is owed) `claim`.
         """
-        revenue: list[tuple[tuple[str, str | None, Decimal], Decimal]] = []
-        vat: list[tuple[tuple[str, str | None, Decimal], Decimal]] = []
+        revenue: list[_Amount] = []
+        vat: list[_Amount] = []
         for share in shares:
             revenue.append(((share.account, share.code, share.rate), share.net))
             if share.vat_account is not None:
                 vat.append(((share.vat_account, share.code, share.rate), share.tax))
-        rounded = to_minor_units([*revenue, *vat], self.channel.currency)
+        rounded = self.in_cents(revenue, vat)
         difference = claim - total(amount for _, amount in rounded)
         if abs(difference) > self.accounts.tolerance:
             raise self.park(
@@ -116,6 +119,13 @@ class OrderBooks:
             flags.append("rounding")
             postings.append(self.rounding(sign * difference))
         return [Posting(self.customer, -sign * claim)], postings
+
+    def in_cents(self, revenue: Sequence[_Amount], vat: Sequence[_Amount]) -> list[_Amount]:
+        """Parts of a cent shared out: the VAT is the source's own to the cent, revenue takes what that leaves."""
+        currency = self.channel.currency
+        whole = round_money(total(amount for _, amount in (*revenue, *vat)), currency)
+        taxes = to_minor_units(vat, currency)
+        return [*to_minor_units(revenue, currency, whole - total(tax for _, tax in taxes)), *taxes]
 
     def rounding(self, amount: Decimal) -> Posting:
         """A difference on its named line: a debit is a loss, a credit a gain."""

@@ -24,6 +24,7 @@ __all__ = [
     "Share",
     "check_vat",
     "gift_card_kind",
+    "is_northern_ireland",
     "is_overseas",
     "outside_vat_area",
     "part_shares",
@@ -73,17 +74,26 @@ def is_overseas(address: Address | None) -> bool:
 
 
 def outside_vat_area(address: Address | None) -> bool:
-    """Outside the EU's VAT area: other countries, overseas territories, the Canary Islands, Ceuta and
-    Melilla.
+    """Outside the EU's VAT area for goods: other countries but Northern Ireland, overseas territories, the Canary
+    Islands, Ceuta and Melilla.
     """
     if address is None or address.country is None:
         return is_overseas(address)
+    if is_northern_ireland(address):
+        return False
     code = (address.postcode or "").replace(" ", "")[:2]
     return (
         address.country not in EU
         or is_overseas(address)
         or (address.country == "ES" and code in ("35", "38", "51", "52"))
     )
+
+
+def is_northern_ireland(address: Address | None) -> bool:
+    """Northern Ireland, by the postcode (BT) or by the code that VAT numbers have (XI)."""
+    if address is None:
+        return False
+    return address.country == "XI" or (address.country == "GB" and (address.postcode or "").upper().startswith("BT"))
 
 
 def territory(address: Address | None) -> Literal["mainland", "dom", "corsica"]:
@@ -153,7 +163,8 @@ def part_shares(
             "charge_kind",
             f"Set accounting.charges.{kind} to the account it goes to.",
         )
-    sale = _Sale(order, channel, accounts, day, part.kind.value if isinstance(part, Charge) else "goods", park)
+    charge = part.kind.value if isinstance(part, Charge) else "goods"
+    sale = _Sale(order, channel, accounts, day, charge, park, is_service=_kind(part, order) is ItemKind.SERVICE)
     if not taxes:
         if part.tax:
             raise park("it has an amount of tax but no rate", "tax_without_rate", "The source must say the rate.")
@@ -201,10 +212,17 @@ class _Sale:
     day: date
     charge: str
     park: _Park
+    is_service: bool = False
 
     @property
     def ship_to(self) -> Address | None:
         return self.order.shipping or self.order.billing
+
+    @property
+    def leaves_vat_area(self) -> bool:
+        """Goods that a company of the EU's VAT area sends out of it (overseas departments included)."""
+        home = self.channel.country
+        return not self.is_service and home in EU and home not in _OVERSEAS and outside_vat_area(self.ship_to)
 
 
 def _share(
@@ -310,13 +328,27 @@ def _usual_place(tax: TaxLine, sale: _Sale) -> _Place:
                 "vat_on_untaxed",
                 "Correct the scheme or the tax at the source.",
             )
-        overseas = tax.scheme is TaxScheme.EXPORT and is_overseas(ship_to)
+        # Shops know countries, not VAT areas: to them Réunion is France and the Canary Islands are Spain.
+        scheme = TaxScheme.EXPORT if sale.leaves_vat_area else tax.scheme
+        if (
+            scheme is TaxScheme.EXPORT
+            and sale.channel.country in EU
+            and not sale.is_service
+            and is_northern_ireland(ship_to)
+        ):
+            raise park(
+                "goods for Northern Ireland were sold as an export, and it belongs to the EU's VAT area for goods",
+                "northern_ireland",
+                "To a consumer its VAT is due (OSS, country XI); to a company with an XI number it is an intra-EU "
+                "delivery: correct the order's tax in the shop, or book it by hand.",
+            )
+        overseas = scheme is TaxScheme.EXPORT and is_overseas(ship_to)
         group = {
             TaxScheme.INTRA_EU: accounts.intra_eu,
             TaxScheme.EXPORT: accounts.dom if overseas else accounts.export,
             TaxScheme.EXEMPT: accounts.exempt,
-        }[tax.scheme]
-        return _Place(group, None, "dom" if overseas else tax.scheme.value)
+        }[scheme]
+        return _Place(group, None, "dom" if overseas else scheme.value)
     shown = format(tax.rate.normalize(), "f")
     if tax.scheme in (TaxScheme.OSS, TaxScheme.IOSS):
         group_vat = accounts.oss if tax.scheme is TaxScheme.OSS else accounts.ioss
@@ -386,9 +418,17 @@ def check_vat(shares: Iterable[Share], *, order: SalesOrder, accounts: AccountMa
 
 def gift_card_kind(part: OrderLine | Charge | RefundLine, order: SalesOrder, accounts: AccountMap) -> str | None:
     """The kind of gift card that the part sells or gives back, None when it is none."""
-    if isinstance(part, OrderLine):
-        return accounts.gift_card_kind(part.sku) if part.kind is ItemKind.GIFT_CARD else None
+    sold = _sold(part, order)
+    return accounts.gift_card_kind(sold.sku) if sold is not None and sold.kind is ItemKind.GIFT_CARD else None
+
+
+def _sold(part: OrderLine | Charge | RefundLine, order: SalesOrder) -> OrderLine | None:
+    """The line of the sale that a part is, or gives back."""
     if isinstance(part, RefundLine):
-        sold = next((line for line in order.lines if line.external_id == part.order_line_id), None)
-        return None if sold is None else gift_card_kind(sold, order, accounts)
-    return None
+        return next((line for line in order.lines if line.external_id == part.order_line_id), None)
+    return part if isinstance(part, OrderLine) else None
+
+
+def _kind(part: OrderLine | Charge | RefundLine, order: SalesOrder) -> ItemKind | None:
+    sold = _sold(part, order)
+    return None if sold is None else sold.kind
