@@ -92,6 +92,24 @@ def cost(net: str = "100.00", tax: str = "20.00", kind: str = "goods", **over: A
     return SupplierInvoiceLine(cost=kind, net=D(net), tax=D(tax), rate=D("20"), **over)
 
 
+def silent() -> SupplierInvoiceLine:
+    return SupplierInvoiceLine(cost="goods", net=D("100.00"))
+
+
+def test_an_escompte_lowers_the_base_of_the_vat_line_by_line() -> None:
+    lines = (cost(tax="19.60"), SupplierInvoiceLine(cost="goods", net=D("50.00"), tax=D("2.70"), rate=D("5.5")))
+    bought = purchase(PurchaseRegime.DOMESTIC, *lines, total=D("169.30"), discount=D("3.00"))
+    assert sums([supplier_entry(bought, accounts=books())]) == {
+        "607000": D("150.00"), "445660": D("22.30"), "765000": D("-3.00"), "401DUPONT": D("-169.30"),
+    }  # fmt: skip
+
+
+def test_the_vat_of_an_import_stands_once_for_goods_and_duty() -> None:
+    duty = SupplierInvoiceLine(cost="duty", net=D("5.00"), payee="TRANS")
+    bought = purchase(PurchaseRegime.IMPORT, cost(tax="21.00"), duty, total=D("100.00"))
+    assert sums([supplier_entry(bought, accounts=books())])["445664"] == D("21.00")
+
+
 def test_assets_discounts_due_days_and_other_suppliers_accounts() -> None:
     accounts = books(purchases={"costs": {"equipment": "218300"}, "suppliers": {"DUPONT": "401001"}})
     line = cost(kind="equipment", asset=True)
@@ -126,6 +144,11 @@ def test_under_franchise_the_vat_of_a_purchase_is_a_cost(regime: PurchaseRegime)
         (purchase(PurchaseRegime.DOMESTIC, cost(), currency="USD"), "currency"),
         (purchase(PurchaseRegime.DOMESTIC, cost(), withheld_by="amazon"), "fee_invoice"),
         (purchase(PurchaseRegime.DOMESTIC, cost("0.00", "0.00"), total=D("0.00")), "total"),
+        (purchase(PurchaseRegime.DOMESTIC, cost(tax="19.00"), total=D("117.00"), discount=D("2.00")), "vat_check"),
+        # VAT that the buyer declares stands on no invoice: without its rate it would be declared by nobody.
+        (purchase(PurchaseRegime.REVERSE_CHARGE, silent(), total=D("100.00")), "self_assessed"),
+        (purchase(PurchaseRegime.INTRA_EU_GOODS, cost(), silent(), total=D("200.00")), "self_assessed"),
+        (purchase(PurchaseRegime.IMPORT, silent(), total=D("100.00")), "self_assessed"),
     ],
 )
 def test_a_purchase_that_cannot_be_booked_parks(bought: SupplierInvoice, code: str) -> None:

@@ -23,7 +23,8 @@ def supplier_entry(invoice: SupplierInvoice, *, accounts: AccountMap) -> Journal
 
     Key: `supplier/<supplier>/<number>`. Reverse charge and imports declare and deduct the VAT in one entry; under
     franchise en base no VAT is deducted, it is part of the cost. Raises MappingError, naming supplier, invoice and
-    setting, for a kind of cost without account, VAT that cannot be right, or a total that the lines do not give.
+    setting, for a kind of cost without account, VAT that cannot be right, VAT that is ours to declare and of which
+    nobody said the rate, or a total that the lines do not give.
     """
     return _Purchase(invoice, accounts.on(invoice.issued_on)).entry()
 
@@ -89,6 +90,7 @@ class _Purchase:
                 "fee_invoice",
                 "Attach it to its payouts: its costs are booked with them.",
             )
+        self.check_self_assessed()
         costs: list[Posting] = []
         vat: list[Posting] = []
         owed: dict[str, Decimal] = {invoice.supplier: -invoice.discount}
@@ -168,7 +170,8 @@ class _Purchase:
             raise self.park("it has VAT and no rate", field, "tax_without_rate", "Say the rate of the line.")
         # The base of import VAT is the customs value, which is more than the line.
         if line.rate is not None and regime is not PurchaseRegime.IMPORT:
-            off = line.tax - line.net * line.rate / 100
+            bases = (line.net, line.net - self.discounted(line))
+            off = min((line.tax - base * line.rate / 100 for base in bases), key=abs)
             if abs(off) > self.accounts.vat_tolerance_cap:
                 raise self.park(
                     f"VAT at {line.rate} % is off by {off:.2f}",
@@ -176,6 +179,25 @@ class _Purchase:
                     "vat_check",
                     "Look at the invoice: net and VAT do not belong to this rate.",
                 )
+
+    def check_self_assessed(self) -> None:
+        """VAT that the buyer declares himself stands on no invoice: whoever enters it says the rate."""
+        invoice = self.invoice
+        silent = [number for number, line in enumerate(invoice.lines, 1) if line.net and line.rate is None]
+        # The VAT of an import stands once for the goods and what is charged with them.
+        enough = len(silent) < len(invoice.lines) if invoice.regime is PurchaseRegime.IMPORT else not silent
+        if invoice.regime in _SELF_ASSESSED and not enough:
+            raise self.park(
+                f"its VAT is ours to declare ({invoice.regime.value}), and its rate is not said",
+                f"lines[{silent[0]}].rate",
+                "self_assessed",
+                "Say rate and VAT of the line; 0 where none is due.",
+            )
+
+    def discounted(self, line: SupplierInvoiceLine) -> Decimal:
+        """The line's part of the escompte, which lowers what its VAT is computed on."""
+        whole = total(one.net for one in self.invoice.lines)
+        return self.invoice.discount * line.net / whole if whole else _ZERO
 
     def vat(self, line: SupplierInvoiceLine) -> tuple[Decimal, list[Posting]]:
         """What of the VAT is part of the cost, and the postings of the rest."""
