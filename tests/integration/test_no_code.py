@@ -206,6 +206,39 @@ def test_a_suppliers_catalogue_is_taken_in_and_filed_away(merchant: Merchant) ->
     assert (third["considered"], third["unchanged"]) == (12, 12)
 
 
+REFUND_IN = """\
+mapping: place.refund.in
+version: 1
+fields:
+  external_id: {from: avoir, as: code}
+  order_id: {from: commande, as: code}
+  order_number: {from: commande, as: code}
+  number: {from: avoir, as: code}
+  channel: {context: channel}
+  refunded_at: {from: date, as: utc}
+  refunded_on: {from: date, as: iso_date}
+  currency: {const: EUR}
+  amount: {from: montant, as: decimal}
+  payment_method: {const: marketplace}
+"""
+
+
+def test_refunds_that_a_system_lists_by_themselves_are_read_after_its_orders(merchant: Merchant) -> None:
+    merchant.edit(
+        "connectors/place/manifest.toml",
+        "[files.entities.order]",
+        '[files.entities.refund]\npattern = "avoirs_*.csv"\nkey = "avoir"\nsnapshot = "each"\n\n[files.entities.order]',
+    )
+    (merchant.folder / "mappings/place/refund.in.yaml").write_text(REFUND_IN, encoding="utf-8")
+    incoming = merchant.folder / "depot" / "place" / "out"
+    shutil.copy(DATA / "files" / "place_commandes.csv", incoming / "commandes_1.csv")
+    (incoming / "avoirs_1.csv").write_text("avoir;commande;date;montant\nA-1;P-9001;2026-11-21;1.00\n", "cp1252")
+    assert merchant.run("place")["entities"]["refund"]["changed"] == 1
+    assert merchant.rows("select order_external_id, amount from refund") == [("P-9001", Decimal("1.00"))]
+    assert len(list((merchant.folder / "exchange/ebp/import").glob("AVOIRS_*.CSV"))) == 1
+    assert merchant.run("place")["entities"].get("refund", {}).get("considered", 0) == 0
+
+
 def test_orders_in_csv_files_reach_the_back_office_once(merchant: Merchant) -> None:
     incoming = merchant.folder / "depot" / "place" / "out"
     shutil.copy(DATA / "files" / "place_commandes.csv", incoming / "commandes_1.csv")

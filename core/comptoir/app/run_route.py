@@ -78,6 +78,10 @@ def run_route(
             drain(hub, hub.link(link), entity, report)
         if mode == "poll" or not sends_webhooks:
             pull(hub, hub.link(link), entity, report, since=since, full=full, progress=step)
+            for of_its_own in BROUGHT_ALONG.get(entity, ()):
+                # A system that lists its refunds by themselves: after their orders, which they ask for.
+                if hub.capability(link, of_its_own).pull:
+                    pull(hub, hub.link(link), of_its_own, report, since=since, full=full)
         if entity is EntityName.ORDER and mode == "poll":
             sweep_open_orders(hub, hub.link(link), report)
 
