@@ -6,6 +6,7 @@ fill, stay empty, and the file is named `_echange`. The name of the law is used 
 
 from __future__ import annotations
 
+from calendar import monthrange
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from typing import BinaryIO, Literal
@@ -72,13 +73,14 @@ class FecFormat(BookFormat):
         return [BookFile(f"{self._siren}FEC{end:%Y%m%d}{mark}.txt", years[end]) for end in sorted(years)]
 
     def _year_end(self, day: date) -> date:
-        month, last = (int(part) for part in self._options.year_end.split("-"))
-        year = day.year if (day.month, day.day) <= (month, last) else day.year + 1
-        while True:
-            try:
-                return date(year, month, last)
-            except ValueError:  # 29 to 31 in a shorter month: its last day
-                last -= 1
+        last = self._last_day(day.year)
+        return last if day <= last else self._last_day(day.year + 1)
+
+    def _last_day(self, year: int) -> date:
+        """A financial year that ends in February ends with it; 31 in a shorter month is its last day."""
+        month, day = (int(part) for part in self._options.year_end.split("-"))
+        last = monthrange(year, month)[1]
+        return date(year, month, last if month == 2 and day >= 28 else min(day, last))
 
     def write(self, entries: Iterable[Placed]) -> Iterator[bytes]:
         """The names of the columns, then one line a line."""

@@ -9,6 +9,7 @@ import pytest
 
 from comptoir.app.export import export_fec
 from comptoir.domain.fec import check_fec
+from comptoir.errors import ConfigError
 from comptoir.model.refs import EntityName, RunState
 
 from tests.support.merchant import SELF_CONFIG, Merchant, request_json, simple_order
@@ -74,6 +75,16 @@ def test_the_exchange_fec_of_the_year_passes_the_check_of_its_bytes(merchant: Me
         assert data.count(b"\r\n") > entries * 2
         written += entries
     assert written == merchant.value("select count(*) from journal_entry")
+
+
+def test_a_year_that_ends_in_february_is_exported_with_its_last_day(merchant: Merchant) -> None:
+    merchant.edit_config('siren = "303265045"', 'siren = "303265045"\nyear_end = "02-29"')
+    merchant.shops["boutique"].seed_orders(3)
+    merchant.run("books")
+    assert export_fec(merchant.config, merchant.folder, 2027)[0].name == "303265045FEC20270228_echange.txt"
+    assert export_fec(merchant.config, merchant.folder, 2028)[0].name == "303265045FEC20280229_echange.txt"
+    with pytest.raises(ConfigError, match="20266 is no year"):
+        export_fec(merchant.config, merchant.folder, 20266)
 
 
 def test_nothing_new_adds_nothing(merchant: Merchant) -> None:

@@ -151,6 +151,8 @@ WRONG: list[tuple[str, str, int, str, tuple[str, ...]]] = [
     ("zone outside", put("[company]\n", "[company]\ntime_zone = '../etc/passwd'\n"), 2, "company.time_zone", ("IANA",)),
     ("wrong year end", put("[company]\n", "[company]\nyear_end = '31-12'\n"), 2, "company.year_end",
      ("MM-DD", "'31-12'")),
+    ("a week for the year end", put("[company]\n", "[company]\nyear_end = 'W52-7'\n"), 2, "company.year_end",
+     ("MM-DD", "'W52-7'")),
     ("no connector", without('connector = "woocommerce"'), 6, "connections.boutique.connector", ("missing",)),
     ("unknown connector", put('"woocommerce"', '"shopify2"'), 7, "connections.boutique.connector",
      ("'shopify2'", "allowed: ", "ebp, ", "woocommerce")),

@@ -604,6 +604,19 @@ def test_the_exchange_name_of_the_fec_and_the_legal_one_when_asked(tmp_path: Pat
     assert file.name == "123456782FEC20270630.txt"
 
 
+def test_a_year_that_ends_in_february_ends_with_it(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "connectors/comptoir_fec/profiles/exchange.toml").read_text()
+    (tmp_path / "february.toml").write_text(text.replace("12-31", "02-28"))
+    days = [date(2027, 2, 28), date(2028, 2, 29), date(2028, 3, 1)]
+    late = [
+        an_entry("sale", str(n), ("VE", "V"), day, "X", ("D", "411000/CWEB", "1"), ("C", "707100", "1"))
+        for n, day in enumerate(days, 5)
+    ]
+    form = Office(tmp_path, "fec.exchange", own="february.toml").book_format()
+    files = form.files(Office(tmp_path, "fec.exchange").book_entries(late))
+    assert [f.name[12:20] for f in files] == ["20270228", "20280229", "20290228"]
+
+
 def test_no_siren_no_fec(tmp_path: Path) -> None:
     made = Office(tmp_path, "fec.exchange")
     with pytest.raises(ConfigError, match=r"company\.siren is missing or wrong"):

@@ -72,6 +72,8 @@ def _zone(name: str) -> str:
 
 def _year_end(text: str) -> str:
     try:
+        if not text.replace("-", "").isdecimal():  # 2000-W52-7 is a date as well
+            raise ValueError
         date.fromisoformat(f"2000-{text}")
     except ValueError:
         raise ValueError("expected a day as MM-DD such as 12-31") from None

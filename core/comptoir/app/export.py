@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from calendar import monthrange
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -35,9 +36,8 @@ def export_fec(config: Path, folder: Path, year: int | None) -> tuple[Path, int]
         raise ConfigError("company.siren is missing: the file's name begins with it", hint='Add siren = "123456782".')
     with open_installation(installation) as hub:
         today = hub.ports.clock.now().date()
-        month, day = (int(part) for part in company.year_end.split("-"))
-        end = date(year or (today.year if (today.month, today.day) <= (month, day) else today.year + 1), month, day)
-        start = date(end.year - 1, month, day) + timedelta(days=1)
+        end = _year_end(company.year_end, year, today)
+        start = _last_day(company.year_end, end.year - 1) + timedelta(days=1)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / fec_name(company.siren, end)
         part = path.with_suffix(".part")
@@ -63,6 +63,23 @@ def export_fec(config: Path, folder: Path, year: int | None) -> tuple[Path, int]
             hint="They wait in `comptoir quarantine list`; when they are put right, export again.",
         )
     return path, entries
+
+
+def _year_end(setting: str, year: int | None, today: date) -> date:
+    """The last day of the financial year that ends in `year`, by default of the one that today belongs to."""
+    if year is None:
+        ends = _last_day(setting, today.year)
+        return ends if today <= ends else _last_day(setting, today.year + 1)
+    if not 1900 <= year <= 2999:
+        raise ConfigError(f"{year} is no year", code="usage", hint="--year is the year in which it ends, such as 2026.")
+    return _last_day(setting, year)
+
+
+def _last_day(setting: str, year: int) -> date:
+    """`MM-DD` in a year; a year that ends in February ends with it."""
+    month, day = (int(part) for part in setting.split("-"))
+    last = monthrange(year, month)[1]
+    return date(year, month, last if month == 2 and day >= 28 else min(day, last))
 
 
 def _unexplained(hub: Hub, start: date, end: date) -> dict[UUID, MappingError]:
