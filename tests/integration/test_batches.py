@@ -158,7 +158,7 @@ def test_a_batch_is_named_by_its_end_and_withdrawn_once(booked: Merchant) -> Non
         with pytest.raises(ConfigError, match="no batch is called"):
             withdraw(booked.config, [nothing], because="x")
     withdraw(booked.config, [str(batch.id)[-8:]], because="wrong accounts")
-    with pytest.raises(ConfigError, match="was withdrawn before, by .*: wrong accounts"):
+    with pytest.raises(ConfigError, match=r"was withdrawn before, by .*: wrong accounts"):
         withdraw(booked.config, [str(batch.id)[-8:]], because="again")
     assert booked.value("select withdrawn_because from handover") == "wrong accounts"
 

@@ -141,7 +141,9 @@ def _check_entries(hub: Hub, session: Session, rows: Sequence[HandoverRow], keys
                 hint="Let the differences go out in the open period instead: comptoir books redo.",
                 code="locked_period",
             )
-    later = [e for e in journal.correcting(sorted(every), sorted({base_key(key) for key in every})) if e.key not in every]
+    later = [
+        e for e in journal.correcting(sorted(every), sorted({base_key(key) for key in every})) if e.key not in every
+    ]
     if later:
         raise ConfigError(
             f"{later[0].key} in a later batch corrects {later[0].reverses or base_key(later[0].key)}",
