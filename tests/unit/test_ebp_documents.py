@@ -242,6 +242,20 @@ def test_text_outside_the_charset_is_spelt_and_reported() -> None:
     assert to_charset("Привет", "cp1252") == ("??????", True)
 
 
+@pytest.mark.failure_mode(78)
+@pytest.mark.parametrize(
+    ("charset", "text"),
+    [
+        ("cp850", "L'Église - oeuvre à 5 EUR ... 'x' ½"),
+        ("iso8859-15", "L'Église - œuvre à 5 € ... 'x' 1/2"),
+        ("cp1252", "L’Église – œuvre à 5 € … ‘x’ ½"),
+    ],
+)
+def test_typographic_signs_are_spelt_out_where_the_charset_lacks_them(charset: str, text: str) -> None:
+    assert to_charset("L’Église – œuvre à 5 € … ‘x’ ½", charset)[0] == text
+    assert to_charset("Zo\u200bé\u202e \u00adX\ufeff", charset) == ("Zoé X", True)
+
+
 @pytest.mark.parametrize("lead", ["=", "+", "-", "@"])
 def test_formulas_are_neutralised(lead: str) -> None:
     remarks = Remarks()

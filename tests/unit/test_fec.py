@@ -7,7 +7,7 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from comptoir.domain.accounts import AccountMap
@@ -68,9 +68,15 @@ def relabelled(entry: JournalEntry, label: str) -> JournalEntry:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.text(min_size=1, max_size=40).map(lambda t: "A" + t))
+@given(st.text(min_size=1, max_size=40))
+@example("=")
+@example("\u202e|")
 def test_no_label_breaks_the_file(label: str) -> None:
     assert check_fec(written([relabelled(e, label) for e in sample()])) == []
+
+
+def test_marks_that_nobody_sees_are_left_out() -> None:
+    assert "Zéro".encode() in written([relabelled(sample()[0], "Z\u200b\u202eéro\ufeff")])
 
 
 def test_formulas_are_defused() -> None:

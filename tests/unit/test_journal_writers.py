@@ -176,6 +176,21 @@ def test_hostile_labels_stay_readable_and_what_is_changed_is_said(
     assert book.remarks.notes or (len(label) <= 35 and fits(label, charset))
 
 
+@pytest.mark.failure_mode(78)
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_text_of_which_the_folder_can_write_nothing_keeps_no_file_back(tmp_path: Path, profile: str) -> None:
+    entry = an_entry("sale", "FA1", ("VE", "🎁"), date(2026, 9, 15), "🎁🎁", ("D", "411000", "1"), ("C", "707100", "1"))
+    line = entry.lines[1].model_copy(update={"label": "日本株式会社", "account_label": "🎁"})
+    entry = entry.model_copy(update={"lines": (entry.lines[0], line)})
+    made = office(tmp_path, profile)
+    (book,) = made.book_entries([entry])
+    form = made.book_format()
+    assert written(form, [book])[2].found == []
+    assert all(text for x in book.lines for text in (x.label, x.account_label))
+    if form.profile.charset != "utf-8":
+        assert "nothing of it can be written" in str(book.remarks)
+
+
 def test_accents_stay_where_the_charset_has_them(tmp_path: Path) -> None:
     (tmp_path / "ours.toml").write_text(
         (Path(__file__).parents[2] / "connectors/comptoir_sage/profiles/mecg.toml")

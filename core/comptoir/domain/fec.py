@@ -124,16 +124,16 @@ def _entry(entry: JournalEntry, number: int) -> str:
         rows.append(
             (
                 entry.journal,
-                entry.journal_label,
+                _clean(entry.journal_label) or entry.journal,
                 f"{number:08d}",
                 day,
                 line.account,
-                line.account_label,
+                _clean(line.account_label) or line.account,
                 line.third_party or "",
                 line.third_party_label or "",
-                entry.piece or "NA",
+                _clean(entry.piece) or "NA",
                 piece_day,
-                line.label,
+                _clean(line.label) or _clean(entry.label) or "NA",
                 amount if line.side is Side.DEBIT else "0,00",
                 amount if line.side is Side.CREDIT else "0,00",
                 "",
@@ -147,12 +147,13 @@ def _entry(entry: JournalEntry, number: int) -> str:
 
 
 def _clean(text: str) -> str:
-    """One line without separators; a text that a spreadsheet would take for a formula loses its first
-    characters.
+    """One line without separators and without marks that nobody sees; a text that a spreadsheet would take for a
+    formula loses its first characters.
     """
     if text.isprintable() and "|" not in text and "  " not in text and text[:1] not in "=+@- " and text[-1:] != " ":
         return text  # nearly all of them
-    flat = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") or c == "|" else c for c in text)
+    seen = (c for c in text if unicodedata.category(c) != "Cf" or c in "\u200c\u200d")
+    flat = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") or c == "|" else c for c in seen)
     return re.sub(r" {2,}", " ", flat).strip().lstrip("=+@-").strip()
 
 

@@ -205,7 +205,10 @@ class Terms:
             raise _refused(
                 record, "currency", "currency", "it is not in the company's currency", "The entry file has none."
             )
-        label = self._text(words(payload.get("label")), "label", remarks, self._limits.label)
+        piece = _code(payload.get("piece"), "piece", remarks)
+        label = self._text(words(payload.get("label")), "label", remarks, self._limits.label) or self._instead(
+            "label", piece or words(payload.get("kind")), remarks, self._limits.label
+        )
         lines = tuple(
             self._line(line, number, label, remarks, record)
             for number, line in enumerate(payload.get("lines") or (), 1)
@@ -231,8 +234,9 @@ class Terms:
                 remarks,
                 self._limits.account_label,
                 title=True,
-            ),
-            piece=_code(payload.get("piece"), "piece", remarks),
+            )
+            or journal,
+            piece=piece,
             posted_on=posted,
             document_on=as_date(document, record, "document_on") if document else posted,
             label=label,
@@ -263,6 +267,7 @@ class Terms:
         name = words(line.get("third_party_label"))
         title = words(line.get("account_label")) or hub_account
         limit = self._limits.account_label
+        named = self._text(title, "account_label", remarks, limit, title=True) or known[0][:limit]
         cents = _cents(line.get("amount"), record, f"{path}.amount")
         if cents > self._most_cents:
             raise _refused(
@@ -274,10 +279,10 @@ class Terms:
             )
         return BookLine(
             account=known[0],
-            account_label=self._text(title, "account_label", remarks, limit, title=True),
+            account_label=named,
             third=known[1],
-            third_label=self._text(name or title, "third_party_label", remarks, limit) if known[1] else "",
-            label=self._text(own, "label", remarks, self._limits.label) if own else label,
+            third_label=(self._text(name or title, "third_party_label", remarks, limit) or named) if known[1] else "",
+            label=self._of_line(own, label, remarks) if own else label,
             side="D" if side == "D" else "C",
             cents=cents,
             due_on=as_date(due, record, f"{path}.due_on") if due else None,
@@ -377,6 +382,17 @@ class Terms:
         return tuple(found)
 
     # -- text --------------------------------------------------------------------------------------------------
+
+    def _of_line(self, own: str, label: str, remarks: Remarks) -> str:
+        return self._text(own, "label", remarks, self._limits.label) or self._instead(
+            "label", label, remarks, self._limits.label
+        )
+
+    def _instead(self, where: str, value: str, remarks: Remarks, limit: int) -> str:
+        """What stands where the folder's charset leaves nothing of a text, such as one of pictograms alone: no program
+        takes an empty label, and one of them would keep the whole file back."""
+        remarks.add(where, "nothing of it can be written here; another one stands for it")
+        return self._text(value, where, remarks, limit)
 
     def _text(self, value: str, where: str, remarks: Remarks, limit: int, *, title: bool = False) -> str:
         """The text as the folder can hold it. Titles come from the configuration and are the same in every entry: that

@@ -61,6 +61,7 @@ _SPELLED = {
     "ħ": "h",
     "Ħ": "H",
     "₤": "£",
+    "ʼ": "'",
     "ẞ": "SS",
     "\u202f": " ",
     "\u2009": " ",
@@ -90,8 +91,17 @@ _SPELLED_ASCII = {
     "þ": "th",
     "Þ": "TH",
     "×": "X",
+    "‚": ",",
+    "„": " ",
+    "‹": " ",
+    "›": " ",
+    "•": "-",
     "\u00a0": " ",
 }
+
+
+#: Invisible, and part of how some scripts and pictograms are written.
+_JOINERS = "\u200c\u200d"
 
 
 @dataclass(slots=True)
@@ -113,19 +123,22 @@ class Remarks:
 def to_charset(text: str, charset: str) -> tuple[str, bool]:
     """The text with only characters of `charset`, and whether something had to be replaced.
 
-    Arrows and the like are spelt out, letters lose the accent that the charset lacks, pictograms are dropped
-    and letters of another script become `?`. Control characters become spaces, runs of spaces one space.
+    Typographic signs, the euro, arrows and the like are spelt out, letters lose the accent that the charset lacks,
+    pictograms and marks that nobody sees are dropped, and letters of another script become `?`. Control characters
+    become spaces, runs of spaces one space.
     """
     text = unicodedata.normalize("NFC", text)
     plain = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text)
     replaced = False
     out: list[str] = []
     for char in plain:
-        if fits(char, charset):
+        if unicodedata.category(char) == "Cf" and char not in _JOINERS:
+            replaced = True  # turns the direction of writing, or hides in a name that looks like another one
+        elif fits(char, charset):
             out.append(char)
-            continue
-        replaced = True
-        out.append(_replacement(char, charset))
+        else:
+            replaced = True
+            out.append(_replacement(char, charset))
     return re.sub(r" {2,}", " ", "".join(out)).strip(), replaced
 
 
@@ -139,10 +152,11 @@ def fits(text: str, charset: str) -> bool:
 
 
 def _replacement(char: str, charset: str) -> str:
-    spelt = _SPELLED.get(char)
-    if spelt is not None and fits(spelt, charset):
-        return spelt
+    for table in (_SPELLED, _SPELLED_ASCII):
+        if char in table and fits(table[char], charset):
+            return table[char]
     base = "".join(c for c in unicodedata.normalize("NFKD", char) if not unicodedata.combining(c))
+    base = "".join(_SPELLED.get(c, c) for c in base)  # a half is 1, a fraction slash, and 2
     if base and base != char and fits(base, charset):
         return base
     if unicodedata.category(char)[0] in "SMC":
