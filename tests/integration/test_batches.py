@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -115,6 +115,17 @@ def test_october_anew_with_the_differences_only_ends_with_the_same_totals(booked
     files = _files(booked)
     booked.run("books")
     assert _files(booked) == files
+
+
+def test_a_correction_after_midnight_is_of_the_companys_new_year(
+    booked: Merchant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _other_account(booked)
+    redo(booked.config, *ALWAYS)
+    monkeypatch.setattr(booked.clock, "now", lambda: datetime(2030, 12, 31, 23, 30, tzinfo=UTC))  # 00:30 in Paris
+    booked.run("books")
+    days = booked.rows("select distinct posted_on from journal_entry where reverses is not null")
+    assert days == [(date(2031, 1, 1),)]
 
 
 def test_what_was_imported_is_withdrawn_only_when_the_import_was_deleted(booked: Merchant) -> None:

@@ -35,7 +35,7 @@ def export_fec(config: Path, folder: Path, year: int | None) -> tuple[Path, int]
     if company.siren is None:
         raise ConfigError("company.siren is missing: the file's name begins with it", hint='Add siren = "123456782".')
     with open_installation(installation) as hub:
-        today = hub.ports.clock.now().date()
+        today = hub.today
         end = _year_end(company.year_end, year, today)
         start = _last_day(company.year_end, end.year - 1) + timedelta(days=1)
         folder.mkdir(parents=True, exist_ok=True)

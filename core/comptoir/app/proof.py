@@ -224,7 +224,7 @@ def prove_books(hub: Hub) -> BooksProof:
                 f"entry {key}, account {account}: {theirs} is posted and its entries give {ours} ({theirs - ours:+f} "
                 f"{currency})"
             )
-        today = hub.ports.clock.now().date()
+        today = hub.today
         for name in Clearings(session).providers():
             provider = hub.accounts.on(today).providers.get(name)
             if provider is not None:

@@ -126,7 +126,7 @@ _ASKS = ("not_listed", "not_booked", "amount_differs", "no_order", "remainder")
 
 def _accounts(hub: Hub) -> list[Todo]:
     """Accounts of gateways and marketplaces that do not return to zero, each with its reason and its euros."""
-    today = hub.ports.clock.now().date()
+    today = hub.today
     providers = hub.accounts.on(today).providers
     with hub.database.transaction() as session:
         known = Clearings(session)

@@ -151,7 +151,7 @@ class _Derivation:
         """What must be added to the journal for a document: corrections of what is posted, in open periods; what was
         taken back from the books is written again under its piece."""
         _whole(posted)
-        accounts, today = self._hub.accounts, self._now.date()
+        accounts, today = self._hub.accounts, self._hub.today
         standing = {base_key(entry.key) for entry in posted}
         taken_back = [entry for entry in withdrawn if base_key(entry.key) not in standing]
         again = {base_key(entry.key) for entry in taken_back}

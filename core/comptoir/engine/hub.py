@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from comptoir.domain.accounts import AccountMap
 from comptoir.engine.ports import Ports
@@ -208,6 +209,11 @@ class Hub:
 
     def _keeps_books(self, target: str) -> bool:
         return self.link(target).manifest.kind in ("back_office", "accounting")
+
+    @property
+    def today(self) -> date:
+        """The day it is in the company's books: past midnight there it may still be yesterday in UTC."""
+        return self.ports.clock.now().astimezone(ZoneInfo(self.company.time_zone)).date()
 
     def hub_channels(self) -> Sequence[Link]:
         """The connections whose sales the hub books."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from datetime import date
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from comptoir.domain.accounts import ChannelBooks
 from comptoir.domain.summaries import belongs_to_day, summarise, summary_key
@@ -54,7 +53,7 @@ def sum_up_days(hub: Hub) -> None:
     """
     with hub.database.transaction() as session:
         days = Journal(session).days_to_sum()
-    today = hub.ports.clock.now().astimezone(ZoneInfo(hub.company.time_zone)).date()
+    today = hub.today
     for connection, day in days:
         channel = _channel(hub, connection)
         if channel is None or (channel.posting == "day" and day >= today):
