@@ -374,7 +374,7 @@ def _usual_place(tax: TaxLine, sale: _Sale) -> _Place:
         raise park(
             f"the VAT rate {shown} % has no accounts",
             "vat_rate",
-            f'Add it: [accounting.vat] "{shown}" = {{sales = "7079..", shipping = "7085..", vat = "44571.."}}.',
+            f'Add it: [accounting.vat] "{shown}" = {{sales = "7071..", shipping = "7085..", vat = "44571.."}}.',
         )
     if known.vat is None and tax.amount:
         raise park(f"the VAT rate {tax.rate} has no VAT account", "vat_rate", "Add `vat` to this rate.")

@@ -137,7 +137,7 @@ class _Closing:
                 f"the VAT rate {shown} % has no accounts",
                 "sales.rate",
                 "vat_rate",
-                f'Add it: [accounting.vat] "{shown}" = {{sales = "7079..", shipping = "7085..", vat = "44571.."}}.',
+                f'Add it: [accounting.vat] "{shown}" = {{sales = "7071..", shipping = "7085..", vat = "44571.."}}.',
             )
         off = line.tax - line.net * line.rate / 100
         if abs(off) > accounts.vat_tolerance_cap:
