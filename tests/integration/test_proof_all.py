@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -164,6 +164,25 @@ def test_the_command_proves_everything_and_says_why_an_account_is_not_zero(merch
     assert shown.exit_code == 0 and "proved" in shown.output and order["total"] in shown.output
     asked = CliRunner().invoke(app, ["--config", str(merchant.config), "proof"])
     assert asked.exit_code != 0
+
+
+def test_what_customers_are_owed_is_listed_and_told_after_a_week(
+    merchant: Merchant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert told(merchant)[1]["customers"] == []
+    order = request_json(merchant.shops["boutique"], "POST", "/orders", simple_order())
+    merchant.run("books")
+    # Paid, called off, and the money was never given back.
+    request_json(merchant.shops["boutique"], "PUT", f"/orders/{order['id']}", {"status": "cancelled"})
+    merchant.run("books")
+    code, found = told(merchant)
+    (open_,) = found["customers"]
+    assert (code, open_["amount"], open_["largest"]) == (0, f"-{order['total']}", [str(order["number"])])
+    assert [i for i in todo(merchant.config, ports=merchant.ports()) if i.kind == "customers"] == []
+    later = datetime.now(UTC) + timedelta(days=9)
+    monkeypatch.setattr(merchant.clock, "now", lambda: later)
+    (item,) = [i for i in todo(merchant.config, ports=merchant.ports()) if i.kind == "customers"]
+    assert item.amount == -D(order["total"]) and str(order["number"]) in item.what and open_["account"] in item.what
 
 
 ONE_ENTRY = "(select id from journal_entry where kind = '{}' order by seq limit 1)"

@@ -181,6 +181,29 @@ def test_an_export_can_refuse_an_unexplained_cent() -> None:
     assert (caught.value.code, caught.value.field) == ("unexplained_cent", "total")
 
 
+@pytest.mark.parametrize("paid", ["125.00", "100.00"])
+def test_what_was_paid_beyond_or_is_still_to_be_paid_stands_with_the_customer(paid: str) -> None:
+    order = make.order(paid=paid)
+    posted = entries(order)
+    sheet = proof(order, posted)
+    (step,) = [s for s in sheet.steps if s.name == "paid"]
+    assert sheet.proved and step.difference == D(paid) - 120
+    assert step.findings[0].message.endswith("the rest stands on the customer's account")
+    refuse_unexplained(sheet)
+    # Not where it is not posted so, and not when the payment says another amount than its entry.
+    assert not proof(order, posted[:1]).proved
+    other = order.payments[0].model_copy(update={"amount": D(paid) + D("0.10")})
+    assert not proof(order.model_copy(update={"payments": (other,)}), posted).proved
+
+
+def test_a_part_paid_before_the_goods_leave_is_a_deposit_and_no_missing_cent() -> None:
+    order, accounts = make.order(paid="60.00"), books(channels={"web": {"prepayments": "deposit"}})
+    posted = entries(order, accounts=accounts)
+    assert [entry.kind.value for entry in posted] == ["deposit"]
+    sheet = prove(order, channel=accounts.channel("web"), accounts=accounts, posted=posted)
+    assert sheet.proved, explain(sheet)
+
+
 def test_rounding_within_the_limits_is_explained_and_shown() -> None:
     short = make.order(paid="119.99")
     sheet = proof(short)

@@ -21,7 +21,7 @@ from comptoir.errors import ComptoirError, ConfigError, MappingError
 from comptoir.model.accounting import JournalEntry
 from comptoir.model.refs import EntityName
 from comptoir.sdk.protocols import PushBatch, PushOp, ReadsBack
-from comptoir.store.clearings import Clearings, ProviderAccount
+from comptoir.store.clearings import Clearings, OpenWithCustomers, ProviderAccount
 from comptoir.store.database import Session
 from comptoir.store.documents import Documents, Stored
 from comptoir.store.handovers import HandoverRow, Handovers
@@ -29,7 +29,7 @@ from comptoir.store.history import History
 from comptoir.store.journal import Journal
 from comptoir.store.outbox import Outbox
 
-__all__ = ["BooksProof", "OrderProof", "Wrong", "prove_books", "prove_everything", "prove_orders"]
+__all__ = ["BooksProof", "OrderProof", "Wrong", "prove_books", "prove_everything", "prove_orders", "settled_as_a_whole"]
 
 #: Documents looked at together: what is held in memory at a time.
 _BATCH = 300
@@ -95,7 +95,7 @@ class BooksProof:
 
     `documents` and `unexplained` count by entity; `wrong` are the first of those that do not add up. `foreign`:
     entries that belong to no document, or are not the sum of their day; `files`: what files that were handed over say
-    otherwise now. `notes`: what could not be looked at.
+    otherwise now. `customers`: what is open on their accounts, which is no fault. `notes`: what could not be looked at.
     """
 
     documents: Counter[str] = field(default_factory=Counter)
@@ -105,6 +105,7 @@ class BooksProof:
     foreign: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     providers: list[ProviderAccount] = field(default_factory=list)
+    customers: list[OpenWithCustomers] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -152,6 +153,15 @@ class BooksProof:
                     ],
                 }
                 for a in self.providers
+            ],
+            "customers": [
+                {
+                    "account": c.account,
+                    "documents": c.documents,
+                    "amount": str(c.amount),
+                    "largest": list(c.largest),
+                }
+                for c in self.customers
             ],
             "explanation": self.violations(),
             "notes": self.notes,
@@ -229,8 +239,16 @@ def prove_books(hub: Hub) -> BooksProof:
             provider = hub.accounts.on(today).providers.get(name)
             if provider is not None:
                 proof.providers.append(Clearings(session).state(name, provider, today))
+        proof.customers += Clearings(session).customers(today, today, settled_as_a_whole(hub))
     _files(hub, proof)
     return proof
+
+
+def settled_as_a_whole(hub: Hub) -> list[str]:
+    """The accounts of customers whose payments come in settlements: no order is paid there by itself."""
+    accounts = hub.accounts.on(hub.today)
+    channels = [p.channel for p in accounts.providers.values() if p.clears == "payouts" and p.channel is not None]
+    return [accounts.channel(name).customer_account for name in channels]
 
 
 def _documents(hub: Hub, session: Session, entity: EntityName, ids: Sequence[UUID], proof: BooksProof) -> None:

@@ -17,6 +17,7 @@ from comptoir.app.agents import waiting_at_agents
 from comptoir.app.bootstrap import Installation, check_installation, open_installation
 from comptoir.app.handover import check_expiry
 from comptoir.app.mail import Mail, send_mail
+from comptoir.app.proof import settled_as_a_whole
 from comptoir.domain.clearing import REASONS
 from comptoir.domain.working_time import WorkingTime
 from comptoir.engine.handovers import look_after_batches
@@ -124,13 +125,20 @@ def _todo(installation: Installation, hub: Hub) -> list[Todo]:
 _ASKS = ("not_listed", "not_booked", "amount_differs", "no_order", "remainder")
 
 
+#: An order that waits for its goods, or a refund on its way, is nothing to look for.
+_A_WEEK = timedelta(days=7)
+
+
 def _accounts(hub: Hub) -> list[Todo]:
-    """Accounts of gateways and marketplaces that do not return to zero, each with its reason and its euros."""
+    """Accounts of gateways and marketplaces that do not return to zero, each with its reason and its euros, and what
+    customers have been owed for more than a week.
+    """
     today = hub.today
     providers = hub.accounts.on(today).providers
     with hub.database.transaction() as session:
         known = Clearings(session)
         states = [known.state(name, providers[name], today) for name in known.providers() if name in providers]
+        owed = known.customers(today, today - _A_WEEK, settled_as_a_whole(hub))
     found = []
     for state in states:
         for reason in state.reasons:
@@ -141,6 +149,10 @@ def _accounts(hub: Hub) -> list[Todo]:
         if state.unexplained:
             what = f"{state.provider}, account {state.account}: no document explains it"
             found.append(Todo("clearing", what, "comptoir proof --all", amount=state.unexplained, urgent=True))
+    for c in (c for c in owed if c.amount < 0):
+        what = f"account {c.account}: paid by customers and not sold to them, or paid twice: give it back, or look for "
+        what += f"the sale ({c.documents}: {', '.join(c.largest)})"
+        found.append(Todo("customers", what, "comptoir proof ORDER", since=c.since, amount=c.amount))
     return found
 
 

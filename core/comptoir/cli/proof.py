@@ -52,6 +52,9 @@ def _everything(as_json: bool) -> None:
             say(f"{account.provider}: {account.balance} on {account.account}")
             for r in account.reasons:
                 say(f"  {r.amount}: {REASONS[r.reason]} ({r.documents}: {', '.join(r.largest)})")
+        for c in found.customers:
+            whose = "customers owe it" if c.amount > 0 else "customers are owed it"
+            say(f"{c.account}: {c.amount}, {whose} ({c.documents}: {', '.join(c.largest)})")
         for words in [*found.violations(), *found.notes]:
             say(words)
     if not found.proved:
@@ -87,4 +90,4 @@ def _order(reference: str, as_json: bool) -> None:
 
 
 def _words(finding: Finding) -> str:
-    return f"{finding.where}: {finding.message}" + (" (rounding)" if finding.explained else "")
+    return f"{finding.where}: {finding.message}" + (" (explained)" if finding.explained else "")

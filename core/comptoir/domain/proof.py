@@ -3,7 +3,7 @@
 lines - discounts + charges + tax = total = invoiced = posted = paid = paid out. A difference is never spread: it is
 named with the step, and with the line, payment, entry or payout line that it comes from. A difference that rounding
 explains (the source rounds its tax once for the document, an entry closes a cent on its named line) is shown and does
-not count.
+not count; nor does what was paid beyond the order, or is still to be paid, when it stands on the customer's account.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PAID = (PaymentState.PAID, PaymentState.PARTLY_REFUNDED, PaymentState.REFUNDED)
 class Finding:
     """One difference: what it is about (`lines[2]`, `entry web/1001/sale, account 707100`), the amount, and words.
 
-    `explained`: rounding within the limits, which its named line carries.
+    `explained`: rounding within the limits, which its named line carries, or what stands open with the customer.
     """
 
     where: str
@@ -319,9 +319,29 @@ class _Proof:
         amount = total(p.amount for p in payments)
         where = f"payments[1] ({payments[0].source_method})" if len(payments) == 1 else "payments"
         off = amount - due
-        closed = self.closed(EntryKind.PAYMENT, off)
         words = f"{amount} was paid for {due}"
-        return _step("paid", amount, due, [Finding(where, off, words, explained=closed)])
+        explained = self.closed(EntryKind.PAYMENT, off)
+        if off and not explained and self.stands_with_customer(amount):
+            explained, words = True, f"{words}, the rest stands on the customer's account"
+        return _step("paid", amount, due, [Finding(where, off, words, explained=explained)])
+
+    def stands_with_customer(self, paid: Decimal) -> bool:
+        """Everything that was paid is credited to the customer (or to the deposits): what is more or less than the
+        order is open there, to be paid or given back (sales-accounting §10), and no cent is missing.
+        """
+        books = OrderBooks(self.order, self.channel, self.accounts, None)
+        theirs, own = (
+            {books.customer, books.accounts.deposit_account},
+            f"{self.channel.connection}/{self.order.external_id}/",
+        )
+        credited = total(
+            -signed(line)
+            for entry in self.posted
+            if base_key(entry.key).removeprefix(own).partition("/")[0] in ("payment", "deposit")
+            for line in entry.lines
+            if line.account in theirs
+        )
+        return credited == paid - (self.order.totals.total - self.due)
 
     def closed(self, kind: EntryKind, off: Decimal) -> bool:
         """The posted entries of this kind carry exactly this difference on their named line, within the limits."""

@@ -14,7 +14,7 @@ from decimal import Decimal
 from comptoir.domain.account_settings import Provider
 from comptoir.store.database import Session
 
-__all__ = ["Clearings", "ProviderAccount", "Reason"]
+__all__ = ["Clearings", "OpenWithCustomers", "ProviderAccount", "Reason"]
 
 _QUERY = """
 with own as (
@@ -65,6 +65,34 @@ order by 1
 """
 
 
+_CUSTOMERS = """
+with open as (
+  select l.account, j.document, max(j.posted_on) as last,
+    sum(case l.side when 'D' then l.amount else -l.amount end) as amount
+  from journal_line l join journal_entry j on j.id = l.entry_id
+  where l.account like '411%%' and not l.account = any(%(without)s) and j.withdrawn_in is null and j.kind <> 'summary'
+    and j.posted_on <= %(as_of)s
+  group by 1, 2
+)
+select account, amount < 0, count(*), sum(amount), min(last),
+  (array_agg(document order by abs(amount) desc, document))[1:5]
+from open where amount <> 0 and last <= %(until)s group by 1, 2 order by 1, 2
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenWithCustomers:
+    """What is not even on a customers' account: they owe it (`amount` above zero), or are owed it. `since` is the last
+    day on which the oldest of these documents moved.
+    """
+
+    account: str
+    documents: int
+    amount: Decimal
+    since: date
+    largest: Sequence[str]
+
+
 @dataclass(frozen=True, slots=True)
 class Reason:
     """A part of a balance (debit positive): a code of `domain.clearing.REASONS`, how many documents it is about, and
@@ -109,6 +137,17 @@ class Clearings:
         )  # fmt: skip
         reasons = [Reason(*row) for row in rows if row[0]]
         return ProviderAccount(name, provider.account, rows[0][2], reasons)
+
+    def customers(self, as_of: date, until: date, without: Sequence[str]) -> list[OpenWithCustomers]:
+        """What customers owe, and what they are owed, by account (411), of documents that did not move after `until`.
+
+        `without` are the accounts of marketplaces' customers, which a settlement pays as a whole.
+        """
+        rows = self._session.rows(_CUSTOMERS, {"as_of": as_of, "until": until, "without": list(without)})
+        return [
+            OpenWithCustomers(account, number, amount, since, largest)
+            for account, _, number, amount, since, largest in rows
+        ]
 
     def providers(self) -> list[str]:
         """Those that have paid out."""
