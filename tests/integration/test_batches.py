@@ -165,6 +165,8 @@ def test_a_batch_that_a_later_one_corrects_goes_with_it(booked: Merchant, way: s
 
 def test_a_batch_is_named_by_its_end_and_withdrawn_once(booked: Merchant) -> None:
     (batch,) = list_batches(booked.config)
+    with pytest.raises(ConfigError, match="there is no connection 'nosuch'"):
+        list_batches(booked.config, target="nosuch")
     for nothing in ("", "%", str(batch.id)[-3:]):
         with pytest.raises(ConfigError, match="no batch is called"):
             withdraw(booked.config, [nothing], because="x")

@@ -85,6 +85,9 @@ def test_a_year_that_ends_in_february_is_exported_with_its_last_day(merchant: Me
     assert export_fec(merchant.config, merchant.folder, 2028)[0].name == "303265045FEC20280229_echange.txt"
     with pytest.raises(ConfigError, match="20266 is no year"):
         export_fec(merchant.config, merchant.folder, 20266)
+    (merchant.folder / "a_file").touch()
+    with pytest.raises(ConfigError, match=r"a_file/x cannot be written: Not a directory"):
+        export_fec(merchant.config, merchant.folder / "a_file" / "x", 2027)
 
 
 def test_nothing_new_adds_nothing(merchant: Merchant) -> None:

@@ -29,6 +29,8 @@ def list_batches(
 ) -> list[HandoverRow]:
     """The newest batches, or those that still wait; their folders are looked at first."""
     with open_hub(config) as hub:
+        if target is not None:
+            hub.link(target)
         _look(hub, target)
         with hub.database.transaction() as session:
             handovers = Handovers(session)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 from calendar import monthrange
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -38,11 +40,12 @@ def export_fec(config: Path, folder: Path, year: int | None) -> tuple[Path, int]
         today = hub.today
         end = _year_end(company.year_end, year, today)
         start = _last_day(company.year_end, end.year - 1) + timedelta(days=1)
-        folder.mkdir(parents=True, exist_ok=True)
+        with _writable(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         path = folder / fec_name(company.siren, end)
         part = path.with_suffix(".part")
         left_out = _unexplained(hub, start, end)
-        with hub.database.transaction() as session, part.open("wb") as out:
+        with _writable(part), hub.database.transaction() as session, part.open("wb") as out:
             # An entry of a day is left out whole with the document in it.
             without = [*left_out, *Journal(session).summaries_of(list(left_out))]
             stream = Journal(session).stream(start, end, without=without)
@@ -63,6 +66,17 @@ def export_fec(config: Path, folder: Path, year: int | None) -> tuple[Path, int]
             hint="They wait in `comptoir quarantine list`; when they are put right, export again.",
         )
     return path, entries
+
+
+@contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    """What the machine says of a place that cannot be written to, as an error that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be written: {error.strerror}", hint="Name another place with --out.", code="usage"
+        ) from None
 
 
 def _year_end(setting: str, year: int | None, today: date) -> date:
@@ -163,7 +177,7 @@ def export_csv(config: Path, what: str, out: Path) -> tuple[Path, int]:
     path = out / f"{what}.csv" if out.is_dir() else out
     with open_installation(check_installation(config)) as hub, hub.database.transaction() as session:
         rows: list[Row] = _run(query, session)
-    with path.open("w", newline="", encoding="utf-8-sig") as file:
+    with _writable(path), path.open("w", newline="", encoding="utf-8-sig") as file:
         writer = csv.writer(file, delimiter=";")
         writer.writerow(header)
         writer.writerows([_cell(value) for value in row] for row in rows)
