@@ -16,8 +16,8 @@ from comptoir.domain.proof import ProofSheet, explain, prove, refuse_unexplained
 from comptoir.errors import MappingError
 from comptoir.mapping import load_mapping
 from comptoir.model.accounting import JournalEntry
-from comptoir.model.money import PriceBasis, RoundingLevel, SourceTotals
-from comptoir.model.order import Discount, Invoice, Refund, SalesOrder
+from comptoir.model.money import CollectedBy, PriceBasis, RoundingLevel, SourceTotals
+from comptoir.model.order import Discount, Invoice, PaymentMethod, Refund, SalesOrder
 from comptoir.model.payout import Fee, Payout, PayoutLine, PayoutLineKind
 
 from tests import factories as make
@@ -202,6 +202,43 @@ def test_a_part_paid_before_the_goods_leave_is_a_deposit_and_no_missing_cent() -
     assert [entry.kind.value for entry in posted] == ["deposit"]
     sheet = prove(order, channel=accounts.channel("web"), accounts=accounts, posted=posted)
     assert sheet.proved, explain(sheet)
+
+
+@pytest.mark.failure_mode(57)
+def test_a_tax_that_the_marketplace_pays_itself_is_in_no_payout_line() -> None:
+    accounts = books(
+        payments={"marketplace": {
+            "account": "467100", "journal": "AM", "journal_label": "Place", "posted_by": "payout",
+        }},
+        providers={"place": {
+            "account": "467100", "journal": "AM", "journal_label": "Place", "clears": "payouts", "channel": "web",
+            "fee_vat": "exempt",
+        }},
+    )  # fmt: skip
+    london = make.address("shipping", country="GB", postcode="SW1A 1AA")
+    sold = make.line("100.00", "20", country="GB", collected_by=CollectedBy.MARKETPLACE)
+    order = make.order([sold], shipping=london, method=PaymentMethod.MARKETPLACE, source_method="place")
+    refund = make.refund(order, lines=[make.refund_line(order.lines[0])])
+    posted = entries(order, refund, accounts=accounts)
+
+    def listed(kind: PayoutLineKind, amount: str) -> PayoutLine:
+        return PayoutLine(
+            external_id=kind.value, kind=kind, source_kind=kind.value, occurred_on=date(2026, 9, 20),
+            order_number=order.number, amount=D(amount),
+        )  # fmt: skip
+
+    lines = (
+        listed(PayoutLineKind.SALE, "100.00"), listed(PayoutLineKind.REFUND, "-100.00"),
+        listed(PayoutLineKind.TAX_COLLECTED, "20.00"), listed(PayoutLineKind.TAX_WITHHELD, "-20.00"),
+    )  # fmt: skip
+    payout = Payout(
+        external_id="1", provider="place", number="1", period_start=FIRST, period_end=LAST, paid_on=LAST,
+        currency="EUR", amount=D("0.00"), lines=lines,
+    )  # fmt: skip
+    sheet = prove(order, [refund], channel=accounts.channel("web"), accounts=accounts, posted=posted, payouts=[payout])
+    assert sheet.proved, explain(sheet)
+    steps = {s.name: s.amount for s in sheet.steps}
+    assert (steps["posted"], steps["paid_out"], steps["given_back"]) == (D("100.00"), D("100.00"), D("-100.00"))
 
 
 def test_rounding_within_the_limits_is_explained_and_shown() -> None:

@@ -21,7 +21,7 @@ from comptoir.domain.order_books import OrderBooks
 from comptoir.errors import MappingError
 from comptoir.model.accounting import EntryKind, JournalEntry
 from comptoir.model.money import CollectedBy, PriceBasis, RoundingLevel, minor_units, round_money
-from comptoir.model.order import Charge, Invoice, OrderLine, Payment, PaymentState, Refund, SalesOrder
+from comptoir.model.order import Charge, Invoice, OrderLine, Payment, PaymentState, Refund, RefundLine, SalesOrder
 from comptoir.model.payout import Payout, PayoutLine, PayoutLineKind
 
 __all__ = ["Finding", "ProofSheet", "ProofStep", "compare", "explain", "prove", "refuse_unexplained"]
@@ -171,9 +171,7 @@ class _Proof:
             *((f"lines[{n}]", line) for n, line in enumerate(order.lines, 1)),
             *((f"charges[{n}]", charge) for n, charge in enumerate(order.charges, 1)),
         ]
-        withheld = total(
-            tax.amount for _, part in self.parts for tax in part.taxes if tax.collected_by is CollectedBy.MARKETPLACE
-        )
+        withheld = _withheld(part for _, part in self.parts)
         self.due = order.totals.total - withheld
 
     def sheet(self) -> ProofSheet:
@@ -359,7 +357,9 @@ class _Proof:
         """What payouts list as sales of this order against what gateways and marketplaces collected for it."""
 
         def collected(until: date) -> Decimal:
-            return total(p.amount for p in self._collected() if p.paid_at is None or p.paid_at.date() <= until)
+            amount = total(p.amount for p in self._collected() if p.paid_at is None or p.paid_at.date() <= until)
+            # A tax that the marketplace pays itself is collected and withheld in one: no sale lists it.
+            return amount - (self.order.totals.total - self.due) if amount else amount
 
         return self._listed("paid_out", PayoutLineKind.SALE, collected, "was collected")
 
@@ -367,7 +367,11 @@ class _Proof:
         """What payouts list as refunds of this order against its refunds."""
 
         def refunded(until: date) -> Decimal:
-            return -total(refund.amount for refund in self.refunds if refund.refunded_on <= until)
+            return -total(
+                refund.amount - _withheld([*refund.lines, *refund.charges])
+                for refund in self.refunds
+                if refund.refunded_on <= until
+            )
 
         return self._listed("given_back", PayoutLineKind.REFUND, refunded, "was given back")
 
@@ -400,6 +404,11 @@ class _Proof:
     def rounded(self, off: Decimal) -> Decimal:
         """A difference at the minor unit, as it is told; never rounded to nothing."""
         return round_money(off, self.order.currency) or off
+
+
+def _withheld(parts: Iterable[OrderLine | Charge | RefundLine]) -> Decimal:
+    """The tax of these parts that a marketplace collected and pays itself."""
+    return total(tax.amount for part in parts for tax in part.taxes if tax.collected_by is CollectedBy.MARKETPLACE)
 
 
 def _step(name: str, amount: Decimal, expected: Decimal, found: Sequence[Finding]) -> ProofStep:
