@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import psycopg
 import pytest
 from typer.testing import CliRunner
 
@@ -183,6 +184,20 @@ def test_what_customers_are_owed_is_listed_and_told_after_a_week(
     monkeypatch.setattr(merchant.clock, "now", lambda: later)
     (item,) = [i for i in todo(merchant.config, ports=merchant.ports()) if i.kind == "customers"]
     assert item.amount == -D(order["total"]) and str(order["number"]) in item.what and open_["account"] in item.what
+
+
+def test_a_refund_of_an_order_that_nobody_knows_is_told(merchant: Merchant) -> None:
+    order = merchant.value("select external_id from sales_order")
+    request_json(
+        merchant.shops["boutique"], "POST", f"/orders/{order}/refunds", {"amount": "1.00", "api_refund": False}
+    )
+    merchant.run("books")
+    assert [i for i in todo(merchant.config, ports=merchant.ports()) if i.kind == "refund"] == []
+    with psycopg.connect(merchant.url) as connection:
+        connection.execute("update refund set order_external_id = 'nowhere'")
+    (item,) = [i for i in todo(merchant.config, ports=merchant.ports()) if i.kind == "refund"]
+    assert (item.connection, item.amount) == ("boutique", D("1.00"))
+    assert merchant.value("select number from refund") in item.what
 
 
 ONE_ENTRY = "(select id from journal_entry where kind = '{}' order by seq limit 1)"

@@ -26,6 +26,7 @@ from comptoir.engine.ports import Ports
 from comptoir.errors import ComptoirError, ConfigError
 from comptoir.store.agents import Agents
 from comptoir.store.clearings import Clearings
+from comptoir.store.documents import Documents
 from comptoir.store.handovers import HandoverRow, Handovers
 from comptoir.store.installation import Installations
 from comptoir.store.limits import ConnectionStates
@@ -114,6 +115,13 @@ def _todo(installation: Installation, hub: Hub) -> list[Todo]:
             if not item.ok:
                 found.append(Todo("secret", f"the secret of {name} {item.detail}", item.hint or "", name, urgent=True))
     found += _accounts(hub)
+    with hub.database.transaction() as session:
+        orphans = Documents(session).refunds_without_order([link.name for link in hub.hub_channels()])
+    found += [
+        Todo("refund", f"{number} refunds of {name} are of orders that are not known, and are not booked "
+             f"({', '.join(numbers)})", "comptoir run ROUTE --full", name, oldest, amount)
+        for name, number, amount, oldest, numbers in orphans
+    ]  # fmt: skip
     found += [
         Todo("agent", item.what, item.do, item.connection, item.since, urgent=item.urgent)
         for item in waiting_at_agents(installation, hub, _working_time(installation))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -208,6 +209,19 @@ class DocumentReader:
             {"connection": connection, "target": target, "after": after, "limit": limit},
         )
         return [row[0] for row in rows]
+
+    def refunds_without_order(self, connections: Sequence[str]) -> list[tuple[str, int, Decimal, date, list[str]]]:
+        """Refunds of orders that are not known here: connection, how many, euros, the oldest, some of their numbers."""
+        return [
+            (connection, number, amount, oldest, names)
+            for connection, number, amount, oldest, names in self._session.rows(
+                "select r.connection, count(*), sum(r.amount), min(r.refunded_on), "
+                "(array_agg(r.number order by r.amount desc, r.number))[1:5] from refund r "
+                "where r.connection = any(%s) and not r.before_cutover and not exists (select 1 from sales_order o "
+                "where o.connection = r.connection and o.external_id = r.order_external_id) group by 1 order by 1",
+                (list(connections),),
+            )
+        ]
 
     def orders_before_cutover(self, connection: str, external_ids: Iterable[str]) -> set[str]:
         """Which of these orders belong to the time before the cutover."""
