@@ -319,6 +319,21 @@ def test_a_change_of_one_price_is_one_small_entry() -> None:
     assert payment.document_on == date(2026, 9, 15)
 
 
+@pytest.mark.parametrize(("country", "rate", "total"), [("SK", "23", "123"), ("AT", "20", "120")])
+def test_a_difference_moves_turnover_and_tax_to_the_country_and_rate_of_oss(
+    country: str, rate: str, total: str
+) -> None:
+    def sold(place: str, percent: str) -> list[JournalEntry]:
+        line = make.line("100.00", percent, scheme=TaxScheme.OSS, country=place)
+        return entries(make.order([line], shipping=make.address("shipping", country=place, postcode="1010")))
+
+    before, after = sold("SK", "20"), sold(country, rate)
+    found = [*before, *difference_entries(before, after, posted_on=date(2026, 9, 20))]
+    (line,) = sheet_of(found).oss
+    assert (line.country, line.rate, line.base, line.base + line.tax) == (country, D(rate), D("100.00"), D(total))
+    assert totals_of(found) == totals_of(after)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.one_of(st.none(), orders()), st.booleans()), min_size=1, max_size=5))
 def test_any_mixture_of_reversals_and_differences_ends_where_it_should(

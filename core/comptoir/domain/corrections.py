@@ -194,13 +194,29 @@ def _net(entries: Iterable[JournalEntry]) -> dict[tuple[str, str | None], Decima
     return {key: amount for key, amount in sums.items() if amount}
 
 
+def _code(line: JournalLine) -> tuple[str, str | None, str | None, Decimal | None]:
+    return line.account, line.third_party, line.vat_code, line.vat_rate
+
+
+def _by_code(entries: Iterable[JournalEntry]) -> dict[tuple[str, str | None, str | None, Decimal | None], Decimal]:
+    """Balances by account and by what the lines say of their VAT: the country or the rate of an OSS sale may change
+    while its turnover stays on one account, and the return asks for both.
+    """
+    sums: dict[tuple[str, str | None, str | None, Decimal | None], Decimal] = {}
+    for entry in entries:
+        for line in entry.lines:
+            amount = line.amount if line.side is Side.DEBIT else -line.amount
+            sums[_code(line)] = sums.get(_code(line), _ZERO) + amount
+    return sums
+
+
 def _difference(then: _State, now: JournalEntry | None, key: str, posted_on: date) -> JournalEntry | None:
     """One entry of what differs; None where only the sides of an account differ and its balance does not."""
-    before, after = _net(then.live), _net([] if now is None else [now])
+    before, after = _by_code(then.live), _by_code([] if now is None else [now])
     example = now or then.live[0]
     number = then.differences + 1
     label = f"Difference {example.label}"
-    known = {(line.account, line.third_party): line for entry in (*then.live, example) for line in entry.lines}
+    known = {_code(line): line for entry in (*then.live, example) for line in entry.lines}
     lines: list[JournalLine] = []
     for where, line in known.items():
         amount = after.get(where, _ZERO) - before.get(where, _ZERO)

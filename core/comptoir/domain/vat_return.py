@@ -179,7 +179,11 @@ class _Sheet:
                     self.tax(line, meaning)
                 else:
                     self.base(line)
-        oss = tuple(OssLine(country, rate, box.base, box.tax) for (country, rate), box in sorted(self.oss.items()))
+        oss = tuple(
+            OssLine(country, rate, box.base, box.tax)
+            for (country, rate), box in sorted(self.oss.items())
+            if box.base or box.tax
+        )
         return VatSheet(
             first, last, dict(sorted(self.boxes.items())), oss, self.deposits, _left(self.differences),
             _left(self.unplaced),
