@@ -7,8 +7,11 @@ from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
+from typer.testing import CliRunner
 
+from comptoir.cli.commands import app
 from comptoir.engine.counts import RunReport
+from comptoir.errors import ConfigError
 from comptoir.model.refs import EntityName, RunState
 from comptoir.store.documents import Documents
 from comptoir.store.history import History
@@ -103,6 +106,24 @@ def test_a_payout_is_booked_and_the_gateways_account_returns_to_zero(merchant: M
     again = merchant.run("books", full=True)
     assert books(again) == (0, 0, 0)
     assert merchant.value("select count(*) from journal_entry where kind = 'payout'") == 1
+
+
+def test_the_vat_of_a_period_stands_in_its_boxes_and_equals_the_accounts(merchant: Merchant) -> None:
+    order(merchant)
+    drop(merchant, "caisse", "z_1.json", json.dumps({"clotures": [closing(1)]}))
+    office(merchant, "factures_1.jsonl", [invoice("F1")])
+    merchant.run("books")
+    arguments = ["--config", str(merchant.config), "books", "vat", "2000-01-01", "2100-12-31"]
+    result = CliRunner().invoke(app, [*arguments, "--json"])
+    found = json.loads(result.stdout)
+    assert (result.exit_code, found["differences"], found["unplaced"]) == (0, {}, {})
+    due = [(D(box["base"]), D(box["tax"])) for name, box in found["boxes"].items() if name in ("08", "09")]
+    assert D(found["due"]) == -balance(merchant, "44571%") == sum(tax for _, tax in due)
+    assert -sum(base for base, _ in due) == balance(merchant, "70%")
+    assert D(found["deductible"]) == balance(merchant, "44566%") == 40
+    shown = CliRunner().invoke(app, arguments)
+    assert shown.exit_code == 0 and "40.00 deductible" in shown.output
+    assert isinstance(CliRunner().invoke(app, [*arguments[:-1], "1999-01-01"]).exception, ConfigError)
 
 
 def test_what_is_stored_is_read_back_as_it_came(merchant: Merchant) -> None:

@@ -81,3 +81,30 @@ def books_redo(first: Day, last: Day) -> None:
 
     number = redo(STATE.config, first.date(), last.date())
     say(f"{number} documents are derived anew by the next run of the books' route.")
+
+
+@books_app.command("vat")
+def books_vat(first: Day, last: Day, as_json: JsonFlag = False) -> None:
+    """The VAT of a period by box of the return, and by country and rate for OSS: a proposal for whoever declares it.
+
+    Exit code 6 when a VAT account holds what no box takes, or what the boxes count as something else.
+    """
+    from comptoir.app.vat import as_dict, vat_of
+
+    sheet = vat_of(STATE.config, first.date(), last.date())
+    if as_json:
+        print_json(as_dict(sheet))
+    else:
+        table(
+            ["box", "net amount", "tax"],
+            [(name, box.base, box.tax) for name, box in sheet.boxes.items()],
+            title=f"{sheet.first} to {sheet.last}: {sheet.due} due, {sheet.deductible} deductible",
+        )
+        if sheet.oss:
+            table(["OSS", "rate", "net amount", "tax"], [(o.country, o.rate, o.base, o.tax) for o in sheet.oss])
+        for name, amount in sheet.differences.items():
+            say(f"account {name}: {amount} of its tax is counted as something else than what the account is for")
+        for name, amount in sheet.unplaced.items():
+            say(f"{name}: {amount} stands in no box; set accounting.vat_boxes")
+    if sheet.differences or sheet.unplaced:
+        raise typer.Exit(6)
