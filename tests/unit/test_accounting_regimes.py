@@ -20,6 +20,7 @@ from comptoir.model.accounting import EntryKind, JournalEntry
 from comptoir.model.item import ItemKind
 from comptoir.model.money import TaxScheme
 from comptoir.model.order import (
+    ChargeKind,
     CreditNote,
     FulfilmentState,
     Invoice,
@@ -154,6 +155,30 @@ def test_goods_for_northern_ireland_are_no_export() -> None:
     taxed = make.order([make.line("100.00", "20", scheme=TaxScheme.OSS, country="XI")], shipping=place)
     sale = entries(taxed)[0]
     assert [x.account for x in sale.lines[1:]] == ["707500", "445717XI"] and sale.flags == ()
+
+
+def test_a_fee_below_zero_is_a_discount_netted_in_turnover() -> None:
+    fees = [
+        make.charge("-10.00", kind=ChargeKind.FEE, number=1),
+        make.charge("-5.00", "5.5", kind=ChargeKind.FEE, number=2, tax="-0.28"),
+    ]
+    sale = entries(make.order([make.line("100.00"), make.line("50.00", "5.5")], fees))[0]
+    assert sums([sale]) == {
+        "411WEB": D("155.47"), "707100": D("-90.00"), "707200": D("-45.00"), "445711": D("-18.00"),
+        "445712": D("-2.47"),
+    }  # fmt: skip
+
+
+def test_rounding_and_tips_need_no_reason_for_having_no_vat() -> None:
+    accounts = books(charges={"tip": "467900"})
+    untaxed = [make.charge("-0.02", None, kind=ChargeKind.ROUNDING), make.charge("3.00", None, kind=ChargeKind.TIP)]
+    sale = entries(make.order([make.line("100.00")], untaxed), accounts=accounts)[0]
+    assert sums([sale]) == {
+        "411WEB": D("122.98"), "707100": D("-100.00"), "445711": D("-20.00"), "658000": D("0.02"),
+        "467900": D("-3.00"),
+    }  # fmt: skip
+    large = make.charge("-0.06", None, kind=ChargeKind.ROUNDING)
+    assert parked(make.order([make.line("100.00")], [large])).code == "residual"
 
 
 def test_parts_of_a_cent_leave_the_vat_as_the_source_has_it() -> None:

@@ -164,10 +164,18 @@ def part_shares(
             f"Set accounting.charges.{kind} to the account it goes to.",
         )
     charge = part.kind.value if isinstance(part, Charge) else "goods"
+    if charge == ChargeKind.ROUNDING and abs(part.net + part.tax) > accounts.tolerance:
+        raise park(
+            f"a rounding of {part.net + part.tax} is no rounding",
+            "residual",
+            f"More than the {accounts.tolerance} that may be: look at the order in the shop.",
+        )
     sale = _Sale(order, channel, accounts, day, charge, park, is_service=_kind(part, order) is ItemKind.SERVICE)
     if not taxes:
         if part.tax:
             raise park("it has an amount of tax but no rate", "tax_without_rate", "The source must say the rate.")
+        if own and charge in _NO_TURNOVER:
+            return [Share(part.external_id, own, None, part.net, _ZERO, _ZERO)]
         place = _untaxed_place(sale)
         return [_share(part, place, own, part.net, _ZERO, _ZERO)]
     shares = []
@@ -189,6 +197,8 @@ def part_shares(
 
 #: A charge kind whose account is the merchant's choice.
 _UNSET = ""
+#: Charges that are no turnover, so that no VAT and no reason for its absence is asked for.
+_NO_TURNOVER = (ChargeKind.ROUNDING, ChargeKind.TIP, ChargeKind.DEPOSIT, ChargeKind.DUTY)
 _UNTAXED = (TaxScheme.INTRA_EU, TaxScheme.EXPORT, TaxScheme.EXEMPT)
 
 
@@ -234,7 +244,9 @@ def _share(
     rate: Decimal,
     withheld: Decimal = _ZERO,
 ) -> Share:
-    usual = place.group.shipping if isinstance(part, Charge) else place.group.sales
+    # A fee below zero is how shops write a discount on the whole order: it is netted in turnover (no 709, no 7085).
+    discount = isinstance(part, Charge) and part.kind is ChargeKind.FEE and part.net < 0
+    usual = place.group.shipping if isinstance(part, Charge) and not discount else place.group.sales
     account = own or place.account or usual
     return Share(
         part.external_id, account, place.vat, net, tax, rate, withheld, place.code, place.group.rebate or account
