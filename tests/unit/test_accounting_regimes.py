@@ -142,6 +142,17 @@ def test_untaxed_goods_that_leave_the_vat_area_are_exports(
     assert credit.lines[0].account == goods
 
 
+def test_goods_for_another_state_without_vat_and_without_a_vat_number_park() -> None:
+    place = make.address("shipping", country="BE", postcode="1000")
+    order = make.order([make.line("100.00", "0", scheme=TaxScheme.EXEMPT, country="BE")], shipping=place)
+    error = parked(order)
+    assert error.code == "vat_missing" and 'country = "BE"' in (error.hint or "")
+    # Not when somebody said where such sales go, and not under franchise en base.
+    known = books(sales=[{"country": "BE", "scheme": "exempt", "account": "707600"}])
+    assert entries(order, accounts=known)[0].lines[1].account == "707600"
+    assert entries(order, accounts=books(franchise=True))[0].lines[1].account == "707100"
+
+
 def test_an_exempt_service_stays_exempt_wherever_its_buyer_is() -> None:
     lesson = make.line("100.00", "0", scheme=TaxScheme.EXEMPT, kind=ItemKind.SERVICE)
     order = make.order([lesson], shipping=make.address("shipping", country="RE", postcode="97400"))

@@ -234,6 +234,14 @@ class _Sale:
         home = self.channel.country
         return not self.is_service and home in EU and home not in _OVERSEAS and outside_vat_area(self.ship_to)
 
+    @property
+    def to_another_state(self) -> bool:
+        """Goods from one member state to another."""
+        home, ship_to = self.channel.country, self.ship_to
+        if self.is_service or home not in EU or ship_to is None or ship_to.country not in EU:
+            return False
+        return _state(ship_to.country) != _state(home) and not outside_vat_area(ship_to)
+
 
 def _share(
     part: OrderLine | Charge | RefundLine,
@@ -300,16 +308,25 @@ def _untaxed_place(sale: _Sale) -> _Place:
 def _place(tax: TaxLine, sale: _Sale) -> _Place:
     """Accounts of a tax line by who collected it, scheme and rate, and what the merchant's rules say of them."""
     place = _usual_place(tax, sale)
-    if not sale.accounts.sales:
-        return place
-    rule = sale.accounts.sales_rule(
-        sale.day,
-        channel=sale.channel.connection,
-        country=sale.ship_to.country if sale.ship_to else None,
-        scheme=tax.scheme,
-        rate=tax.rate,
-        charge=sale.charge,
-    )
+    country = sale.ship_to.country if sale.ship_to else None
+    rule = None
+    if sale.accounts.sales:
+        rule = sale.accounts.sales_rule(
+            sale.day,
+            channel=sale.channel.connection,
+            country=country,
+            scheme=tax.scheme,
+            rate=tax.rate,
+            charge=sale.charge,
+        )
+    if rule is None and place.code == "exempt" and tax.scheme is TaxScheme.EXEMPT and sale.to_another_state:
+        raise sale.park(
+            f"goods were sold to {country} without VAT, and no VAT number of the buyer is known",
+            "vat_missing",
+            "To a consumer VAT is due (OSS, or the seller's own); to a company the shop has to give its VAT number. "
+            f'Where it is right as it is, say so: [[accounting.sales]] country = "{country}", scheme = "exempt", '
+            'account = "707...".',
+        )
     if rule is None:
         return place
     return replace(place, account=rule.account, vat=rule.vat if rule.vat and place.vat else place.vat)
