@@ -87,9 +87,12 @@ class Forming:
         self.retried: list[str] = []
 
     def new(self, fresh: Sequence[Fresh]) -> None:
-        """Records that were never received before; the documents' rows are copied at once."""
+        """Records that were never received before."""
         for one in fresh:
             self._form(one, None, None)
+
+    def write(self) -> None:
+        """Copies the rows of the documents that were formed until now."""
         self._documents.flush()
 
     def known(self, fresh: Sequence[tuple[Fresh, KnownRaw]]) -> None:
@@ -137,18 +140,26 @@ class Forming:
             self._heads.append((raw_id, version))
 
     def finish(self) -> None:
-        """Copies all that is left."""
-        raw, stamp = self._raw, self._stamp
+        """Copies all that is left but the payloads."""
+        raw = self._raw
         raw.insert(self._inserted)
         raw.replace(self._replaced)
         if self._replaced:
             ids = [row[6] for row in self._replaced if row[6] is not None]
             self._bindings.revive(self._link.name, self._entity, ids)
-        key_id, bodies = self._vault.seal(self._bodies, self._now)
-        raw.payloads([(*head, stamp, key_id, body) for head, body in zip(self._heads, bodies, strict=True)])
         self._bindings.link_new(self._links)
         self._documents.flush()
-        self._inserted, self._replaced, self._links, self._bodies, self._heads = [], [], [], [], []
+        self._inserted, self._replaced, self._links = [], [], []
+
+    def seal(self) -> None:
+        """Seals the payloads and copies them.
+
+        A step of its own, for the thread that stores: compression leaves Python's lock to the one that forms.
+        """
+        key_id, bodies = self._vault.seal(self._bodies, self._now)
+        stamp = self._stamp
+        self._raw.payloads([(*head, stamp, key_id, body) for head, body in zip(self._heads, bodies, strict=True)])
+        self._bodies, self._heads = [], []
 
 
 def _number(document: Canonical) -> str:
