@@ -201,7 +201,7 @@ SABOTAGES = (
     Sabotage(
         "resume position and rows in one transaction",
         _position_before_the_rows,
-        12,
+        20,
         "order",
         chances=_KILLED,
         scene=_plain,
