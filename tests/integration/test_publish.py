@@ -189,6 +189,34 @@ def test_what_was_sold_between_writing_and_reading_back_is_nobodys_refusal(
     assert {c for (c,) in stock.merchant.rows("select cause from quarantine")} == {"value_not_kept"}
 
 
+def test_a_stock_that_looked_refused_is_tried_again_when_the_shop_counts_on(
+    stock: _Stock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was written was sold before it could be read back: that looks like a shop that keeps its own number."""
+    for number in stock.ids.values():
+        request_json(stock.shop, "PUT", f"/products/{number}", {"stock_quantity": 1})
+    real = WooCommerceConnector.update
+
+    def sold(self: WooCommerceConnector, entity: Any, call: Any) -> list[ChangeResult]:
+        done = list(real(self, entity, call))
+        for change in call:
+            request_json(stock.shop, "PUT", f"/products/{change.external_id}", {"stock_quantity": 1})
+        return done
+
+    monkeypatch.setattr(WooCommerceConnector, "update", sold)
+    stock.merchant.run("stock")
+    monkeypatch.setattr(WooCommerceConnector, "update", real)
+    assert stock.states() == {"refused"}
+    stock.merchant.run("stock")
+    assert (stock.states(), stock.quantities()) == ({"refused"}, [1, 1, 1])
+    for number in stock.ids.values():
+        request_json(stock.shop, "PUT", f"/products/{number}", {"stock_quantity": 0})
+    stock.merchant.run("items")
+    assert stock.merchant.run("stock").main.delivered == 3
+    assert (stock.states(), stock.quantities()) == ({"done"}, [5, 6, 7])
+    assert stock.merchant.rows("select cause from quarantine where state = 'open'") == []
+
+
 def test_a_stock_that_went_back_to_what_was_read_last_is_written_again(
     stock: _Stock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

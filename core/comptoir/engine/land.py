@@ -240,7 +240,9 @@ class Lander:
         counts.considered += part.considered
         counts.unchanged += part.considered - fresh
         if part.written_to:
-            Publications(session).read_as_before(self._link.name, entity, part.written_to, self._began)
+            other = {fresh.item.external_id for fresh, _ in part.known}
+            same = [external_id for external_id in part.written_to if external_id not in other]
+            Publications(session).read_as_before(self._link.name, entity, same, self._began)
         if not fresh:
             return
         self._keep_mapping(session, entity, now)

@@ -130,7 +130,12 @@ class StockPlan:
             state = "refused"
             with self._hub.database.transaction() as session:
                 self._attention.not_kept(session, offer.record_id, offer.external_id, keys)
-        elif keys and offer.state in ("held", "refused") and offer.wanted == wanted:
+        elif (
+            keys
+            and offer.wanted == wanted
+            and (offer.state == "held" or (offer.state == "refused" and offer.known == known))
+        ):
+            # One that shows another number since it refused counts by itself, and is given ours once more.
             state = offer.state
         elif not keys and offer.state == "refused":
             with self._hub.database.transaction() as session:
