@@ -6,7 +6,6 @@ fill, stay empty, and the file is named `_echange`. The name of the law is used 
 
 from __future__ import annotations
 
-from calendar import monthrange
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from typing import BinaryIO, Literal
@@ -18,6 +17,7 @@ from comptoir.sdk.journal.entry import BookEntry, Placed, with_sign
 from comptoir.sdk.journal.formats import BookFile, BookFormat, Setup
 from comptoir.sdk.journal.linter import Faults, ReadLine, digits_date, text_lines, whole_cents
 from comptoir.sdk.journal.profile import WriterProfile
+from comptoir.sdk.journal.years import year_end
 
 __all__ = ["COLUMNS", "FecFormat", "FecOptions", "is_siren"]
 
@@ -68,19 +68,9 @@ class FecFormat(BookFormat):
         """Earlier years first; entries in the order of their dates, as recorded within a day."""
         years: dict[date, list[BookEntry]] = {}
         for entry in sorted(entries, key=lambda e: e.posted_on):
-            years.setdefault(self._year_end(entry.posted_on), []).append(entry)
+            years.setdefault(year_end(self._options.year_end, entry.posted_on), []).append(entry)
         mark = "" if self._options.legal_name else "_echange"
         return [BookFile(f"{self._siren}FEC{end:%Y%m%d}{mark}.txt", years[end]) for end in sorted(years)]
-
-    def _year_end(self, day: date) -> date:
-        last = self._last_day(day.year)
-        return last if day <= last else self._last_day(day.year + 1)
-
-    def _last_day(self, year: int) -> date:
-        """A financial year that ends in February ends with it; 31 in a shorter month is its last day."""
-        month, day = (int(part) for part in self._options.year_end.split("-"))
-        last = monthrange(year, month)[1]
-        return date(year, month, last if month == 2 and day >= 28 else min(day, last))
 
     def write(self, entries: Iterable[Placed]) -> Iterator[bytes]:
         """The names of the columns, then one line a line."""

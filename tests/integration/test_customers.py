@@ -84,6 +84,16 @@ class _People:
             },
         )  # fmt: skip
 
+    def linked(self) -> tuple[dict[str, Any], str]:
+        """A customer of the shop whom EBP knows and has exported, and his code there."""
+        made = self.customer()
+        self.run("customers")
+        code = self.cards()[0][0]
+        self.card(code)
+        self.office.export()
+        self.run("customers_back")
+        return made, code
+
     def shown(self, made: dict[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = request_json(self.shop, "GET", f"/customers/{made['id']}")
         return found
@@ -141,12 +151,7 @@ def test_an_email_changed_in_the_back_office_is_one_write_and_no_echo(people: _P
 
 
 def test_an_address_changed_in_the_shop_is_one_card_and_no_write_back(people: _People) -> None:
-    made = people.customer()
-    people.run("customers")
-    code = people.cards()[0][0]
-    people.card(code)
-    people.office.export()
-    people.run("customers_back")
+    made, code = people.linked()
     request_json(
         people.shop, "PUT", f"/customers/{made['id']}",
         {"billing": {"address_1": "3 place du Marché", "city": "Lyon", "postcode": "69002"}},
@@ -175,12 +180,7 @@ def test_an_address_changed_in_the_shop_is_one_card_and_no_write_back(people: _P
 )
 def test_what_came_from_the_back_office_is_no_card_for_it(people: _People, cells: dict[str, str]) -> None:
     """Such a card would take the operator's next change back, and the two sides would change places for ever."""
-    made = people.customer()
-    people.run("customers")
-    code = people.cards()[0][0]
-    people.card(code)
-    people.office.export()
-    people.run("customers_back")
+    made, code = people.linked()
     before = people.shown(made)
     people.card(code, **cells)
     people.office.export()
@@ -195,12 +195,7 @@ def test_what_came_from_the_back_office_is_no_card_for_it(people: _People, cells
 
 
 def test_what_the_buyer_changes_beside_our_write_is_a_card(people: _People, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = people.customer()
-    people.run("customers")
-    code = people.cards()[0][0]
-    people.card(code)
-    people.office.export()
-    people.run("customers_back")
+    made, code = people.linked()
     people.card(code, MainInvoicingContact_Phone="0381000001")
     people.office.export()
     real = WooCommerceConnector.update
@@ -235,12 +230,7 @@ def test_an_empty_key_never_matches_and_an_email_alone_is_for_review(people: _Pe
 
 
 def test_both_sides_changed_the_same_field_is_for_a_person(people: _People) -> None:
-    made = people.customer()
-    people.run("customers")
-    code = people.cards()[0][0]
-    people.card(code)
-    people.office.export()
-    people.run("customers_back")
+    made, code = people.linked()
     people.card(code, MainInvoicingContact_Email="depuis.ebp@example.test")
     people.office.export()
     request_json(people.shop, "PUT", f"/customers/{made['id']}", {"email": "depuis.boutique@example.test"})
@@ -254,12 +244,7 @@ def test_both_sides_changed_the_same_field_is_for_a_person(people: _People) -> N
 @pytest.mark.parametrize("compared", [True, False], ids=["compared meanwhile", "not compared"])
 def test_a_card_that_arrives_late_takes_no_newer_address_back(people: _People, compared: bool) -> None:
     """EBP shows the first move when the buyer has moved twice: that is his own word, and nobody's change."""
-    made = people.customer()
-    people.run("customers")
-    code = people.cards()[0][0]
-    people.card(code)
-    people.office.export()
-    people.run("customers_back")
+    made, code = people.linked()
 
     def moves(city: str, postcode: str) -> None:
         billing = {"city": city, "postcode": postcode}
@@ -293,12 +278,7 @@ def test_a_card_that_arrives_late_takes_no_newer_address_back(people: _People, c
 
 def test_what_the_operator_typed_while_a_card_was_on_its_way_is_sent_again_after_it(people: _People) -> None:
     """The card holds the old number: EBP takes it over the new one, which the shop has by now."""
-    made = people.customer()
-    people.run("customers")
-    code = people.cards()[0][0]
-    people.card(code)
-    people.office.export()
-    people.run("customers_back")
+    made, code = people.linked()
     request_json(people.shop, "PUT", f"/customers/{made['id']}", {"email": "lyon@example.test"})
     assert people.run("customers").main.delivered == 1  # on its way
     people.card(code, MainInvoicingContact_Phone="0381000001")

@@ -792,15 +792,20 @@ def test_webhooks_are_made_by_the_first_run_and_looked_at_once_an_hour(merchant:
     assert reads(shop, "/webhooks") == 1
 
 
+def seven_orders_untold(shop: WooCommerceSandbox) -> None:
+    """Nobody takes their webhooks, so that the shop switches them off."""
+    for _ in range(7):
+        order(shop)
+        for request in shop.webhooks.pending_deliveries():
+            shop.webhooks.answered(request, None)
+
+
 @pytest.mark.failure_mode(21)
 def test_a_webhook_that_was_switched_off_is_repaired_within_one_run(
     merchant: HookedMerchant, shop: WooCommerceSandbox
 ) -> None:
     """The gateway was away for seven orders; the run that found them unannounced makes the next one look."""
-    for _ in range(7):
-        order(shop)
-        for request in shop.webhooks.pending_deliveries():
-            shop.webhooks.answered(request, None)
+    seven_orders_untold(shop)
     assert {h.status for h in shop.webhooks.hooks.values() if h.topic in ("order.created", "order.updated")} == {
         "disabled"
     }
@@ -819,10 +824,7 @@ def test_a_webhook_that_was_switched_off_is_repaired_within_one_run(
 def test_webhooks_of_products_do_not_hide_that_none_of_orders_comes(
     merchant: HookedMerchant, shop: WooCommerceSandbox
 ) -> None:
-    for _ in range(7):
-        order(shop)
-        for request in shop.webhooks.pending_deliveries():
-            shop.webhooks.answered(request, None)
+    seven_orders_untold(shop)
     assert merchant.run().main.changed == 7
     with psycopg.connect(merchant.url) as connection:
         connection.execute(
@@ -843,10 +845,7 @@ def test_webhooks_that_came_before_do_not_hide_that_none_comes_any_more(
     asked = reads(shop, "/webhooks")
     merchant.run()
     assert reads(shop, "/webhooks") == asked, "what was announced is no reason to look"
-    for _ in range(7):
-        order(shop)
-        for request in shop.webhooks.pending_deliveries():
-            shop.webhooks.answered(request, None)
+    seven_orders_untold(shop)
     assert merchant.run().main.changed == 7
     report = merchant.run()
     assert {hook.status for hook in shop.webhooks.hooks.values()} == {"active"}

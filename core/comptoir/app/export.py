@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from calendar import monthrange
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
@@ -16,6 +15,7 @@ from comptoir.domain.fec import check_fec, fec_name, write_fec
 from comptoir.engine.held_back import look_at
 from comptoir.engine.hub import Hub
 from comptoir.errors import ConfigError, ContractViolation, MappingError
+from comptoir.sdk.journal.years import year_end, year_end_in
 from comptoir.store.database import Row, Session
 from comptoir.store.journal import Journal
 from comptoir.store.sync import OpeningItems, Quarantine
@@ -39,7 +39,7 @@ def export_fec(config: Path, folder: Path, year: int | None) -> tuple[Path, int]
     with open_installation(installation) as hub:
         today = hub.today
         end = _year_end(company.year_end, year, today)
-        start = _last_day(company.year_end, end.year - 1) + timedelta(days=1)
+        start = year_end_in(company.year_end, end.year - 1) + timedelta(days=1)
         with _writable(folder):
             folder.mkdir(parents=True, exist_ok=True)
         path = folder / fec_name(company.siren, end)
@@ -82,18 +82,10 @@ def _writable(path: Path) -> Iterator[None]:
 def _year_end(setting: str, year: int | None, today: date) -> date:
     """The last day of the financial year that ends in `year`, by default of the one that today belongs to."""
     if year is None:
-        ends = _last_day(setting, today.year)
-        return ends if today <= ends else _last_day(setting, today.year + 1)
+        return year_end(setting, today)
     if not 1900 <= year <= 2999:
         raise ConfigError(f"{year} is no year", code="usage", hint="--year is the year in which it ends, such as 2026.")
-    return _last_day(setting, year)
-
-
-def _last_day(setting: str, year: int) -> date:
-    """`MM-DD` in a year; a year that ends in February ends with it."""
-    month, day = (int(part) for part in setting.split("-"))
-    last = monthrange(year, month)[1]
-    return date(year, month, last if month == 2 and day >= 28 else min(day, last))
+    return year_end_in(setting, year)
 
 
 def _unexplained(hub: Hub, start: date, end: date) -> dict[UUID, MappingError]:
