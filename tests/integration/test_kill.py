@@ -22,8 +22,9 @@ ROOT = Path(__file__).resolve().parents[2]
 #: (what dies there, point, moment, which call)
 STEPS = [
     ("before anything is landed", "comptoir.engine.land:Lander.store", "before", 1),
+    ("records formed, nothing stored", "comptoir.engine.form:Former.form", "after", 1),
     ("a table copied, not committed", "comptoir.store.database:Session.send", "after", 1),
-    ("all rows copied, not committed", "comptoir.store.database:Copies.hand_over", "after", 1),
+    ("all rows copied, not committed", "comptoir.engine.land:Lander._store_new", "after", 1),
     ("deliveries planned, not committed", "comptoir.store.outbox:Outbox.add", "after", 1),
     ("cursor written, not committed", "comptoir.engine.pull:_Window.close", "after", 1),
     ("landed and committed", "comptoir.engine.land:Lander.store", "after", 1),

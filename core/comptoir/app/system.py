@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
+import pickle
 import secrets
+import signal
 import struct
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from comptoir.errors import ConfigError, OutcomeUnknown, TransientError
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     import requests
 
 __all__ = ["SystemClock", "SystemIds", "SystemRandom", "SystemTransport", "ThreadTasks", "rare_collection"]
+
+_log = logging.getLogger("comptoir.system")
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -125,9 +130,101 @@ class ThreadTasks:
                 if running is not None:
                     yield running.result()
 
+    @contextmanager
+    def apart(self, work: Callable[[T], R], *, begin: Callable[[], None]) -> Iterator[Callable[[T], Callable[[], R]]]:
+        """Work in a process of its own where one can be forked and a second core runs it; otherwise in this thread.
+
+        When that process dies (it may be killed for memory), what it has not done is done here.
+        """
+        # A fork copies the thread that calls, and locks as other threads hold them: so only while there are no others.
+        pool = (
+            _forked(work, begin) if sys.platform == "linux" and threading.active_count() == 1 and _cores() > 1 else None
+        )
+        if pool is None:
+            yield lambda item: _known(work(item))
+            return
+
+        def hand_over(item: T) -> Callable[[], R]:
+            written = pickle.dumps(item)  # kept for the case that it must be done again; the item is larger
+            try:
+                running: Future[R] = pool.submit(_do, written)
+            except BrokenExecutor:
+                return _known(work(item))
+
+            def result() -> R:
+                try:
+                    return running.result()
+                except BrokenExecutor:
+                    _log.warning("the process that helped this one is gone: its work is done here")
+                    return work(pickle.loads(written))  # noqa: S301 - written above
+
+            return result
+
+        try:
+            yield hand_over
+        finally:
+            pool.shutdown(cancel_futures=True)
+
     def slots(self, count: int) -> AbstractContextManager[object]:
         """A semaphore."""
         return threading.BoundedSemaphore(count)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _known(result: R) -> Callable[[], R]:
+    return lambda: result
+
+
+#: In a process that was forked for it: the work.
+_work: Any = None
+
+
+def _forked(work: Callable[[T], R], begin: Callable[[], None]) -> Executor | None:
+    """A process that is a copy of this one and waits for items; None where the system has no means for it."""
+    # Imported here: half of a short command's time would be a tenth more.
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    try:
+        # "fork" hands the work over as it is: its mappings are compiled and its models are made already.
+        context = multiprocessing.get_context("fork")
+        pool = ProcessPoolExecutor(1, context, _begin_apart, (work, begin))
+        pool.submit(_ready).result()  # forked by now, before this process has other threads
+    except (OSError, ImportError, BrokenExecutor) as error:
+        _log.info("no process can be made to help this one: %s", error)
+        return None
+    return pool
+
+
+def _begin_apart(work: Any, begin: Callable[[], None]) -> None:
+    global _work  # noqa: PLW0603 - a pool's initializer has no other place to leave it
+    _work = work
+    # Ctrl-C and a scheduler's signals are the parent's affair, and the child ends with it, however that ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    gc.freeze()  # what was copied is never collected, so that its pages stay shared
+    begin()
+
+
+def _end_with_parent() -> None:
+    from multiprocessing import connection, parent_process
+
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def _ready() -> None:
+    """The first thing that is asked of the process."""
+
+
+def _do(written: bytes) -> Any:
+    return _work(pickle.loads(written))  # noqa: S301 - from the parent, through a pipe that nobody else has
 
 
 @contextmanager

@@ -247,6 +247,9 @@ def _moment(text: str | None) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
+_REFRESH_SECONDS = 0.1
+
+
 class _Progress:
     """A line on standard error that counts what was read; silent when nobody looks."""
 
@@ -259,7 +262,11 @@ class _Progress:
             from comptoir.cli.output import err
 
             columns = TextColumn("{task.description}"), MofNCompleteColumn()
-            self._bar = Progress(*columns, console=err(), transient=True, disable=not err().is_terminal)
+            # Refreshed by `step` and not by a thread: with one, no process can be forked to help.
+            self._bar = Progress(
+                *columns, console=err(), transient=True, disable=not err().is_terminal, auto_refresh=False
+            )
+            self._shown = 0.0
             self._bar.start()
         return self
 
@@ -270,6 +277,9 @@ class _Progress:
         if label not in self._tasks:
             self._tasks[label] = self._bar.add_task(label, total=total)
         self._bar.update(self._tasks[label], advance=count, total=total)
+        if self._bar.get_time() - self._shown > _REFRESH_SECONDS:
+            self._bar.refresh()
+            self._shown = self._bar.get_time()
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:

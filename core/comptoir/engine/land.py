@@ -7,26 +7,25 @@ position of the read are committed together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from comptoir.engine.counts import RunReport
 from comptoir.engine.echo import Echoes
 from comptoir.engine.fingerprint import fingerprint, render_raw
-from comptoir.engine.form import Changed, Forming, Fresh, Parked
+from comptoir.engine.form import Changed, Formed, Former, Forming, Fresh, Job, Parked, Received
 from comptoir.engine.hub import Hub, Link, Route
 from comptoir.engine.policies import BEFORE_CUTOVER
 from comptoir.engine.render import render
 from comptoir.errors import ContractViolation, MappingError, RecordRejected
-from comptoir.mapping import Mapping
 from comptoir.model.order import Refund
 from comptoir.model.refs import EntityName
 from comptoir.sdk.protocols import RawItem
-from comptoir.store.database import Copies, Row, Session
+from comptoir.store.database import CopyText, Row, Session
 from comptoir.store.documents import Documents
 from comptoir.store.journal import Dirty, stock_mark
 from comptoir.store.outbox import Outbox, new_delivery
@@ -40,18 +39,13 @@ Also = Callable[[Session, datetime], None]
 #: Which records a batch holds.
 Keys = AbstractSet[tuple[EntityName, str]]
 
-#: Records that go through the steps together. Step by step and not record by record, because the code of one step stays
-#: in the processor's cache; few, because the records stay there too until the last step (a tenth of the time each,
-#: measured with orders).
-_TOGETHER = 16
-
 
 @dataclass(slots=True)
 class _Part:
-    """The records of one entity in a batch: what is new is formed, what is known must be in the transaction."""
+    """The records of one entity in a batch: what is new is being formed, what is known must be in the transaction."""
 
-    copies: Copies
-    forming: Forming
+    #: What gives the rows of a job when it is done, and what is kept of its records.
+    forming: list[tuple[Callable[[], Formed], list[bytes]]] = field(default_factory=list)
     considered: int = 0
     known: list[tuple[Fresh, KnownRaw]] = field(default_factory=list)
     #: The external ids of all records, where values are written into them.
@@ -103,7 +97,8 @@ class Lander:
         self._unchanged_too = unchanged_too
         self._clock = hub.ports.clock
         self._new_id = hub.ports.ids.new
-        self._context = hub.context(link.name, link)
+        self._former = Former(hub, link)
+        self._form: Callable[[Job], Callable[[], Formed]] = self._form_here
         self._began = hub.ports.clock.now()
         self._written_to = hub.written_to(link.name)
         self._partition: str | None = None
@@ -146,63 +141,49 @@ class Lander:
     def finish(self, prepared: Prepared, also: Also | None = None) -> Prepared:
         """The batch, ready; `also` runs inside its transaction."""
         prepared.also = also
-        with self._hub.database.errors():
-            for part in prepared.parts.values():
-                part.forming.finish()
         return prepared
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """In the block, what is new is mapped and formed by another process, where the machine has one to spare.
+
+        For first imports: the process has to be made.
+        """
+        with self._hub.ports.tasks.apart(self._former.form, begin=self._hub.database.leave_to_parent) as form:
+            self._form = form
+            try:
+                yield
+            finally:
+                self._form = self._form_here
+
+    def _form_here(self, job: Job) -> Callable[[], Formed]:
+        formed = self._former.form(job)
+        return lambda: formed
 
     def _sift(self, prepared: Prepared, entity: EntityName, items: dict[str, RawItem]) -> None:
         """Takes what is new or changed among these records into the batch."""
-        part = prepared.parts.get(entity)
-        if part is None:
-            copies = Copies(prepared.session)
-            forming = Forming(self._hub, self._link, copies, entity, prepared.at)
-            part = prepared.parts[entity] = _Part(copies, forming)
+        part = prepared.parts.setdefault(entity, _Part())
         part.considered += len(items)
         if entity in self._written_to:
             part.written_to += items
         volatile = frozenset(self._hub.capability(self._link.name, entity).volatile)
-        mapping = self._hub.mapping(self._link.manifest.key, entity, "in")
         raw = RawRecords(prepared.session)
         stored = raw.fingerprints(self._link.name, entity, list(items))
-        changed: dict[str, Fresh] = {}
-        everything = list(items.values())
-        for start in range(0, len(everything), _TOGETHER):
-            some = everything[start : start + _TOGETHER]
-            rendered = [render_raw(item.payload, volatile, item.parent) for item in some]
-            other = [
-                (item, one)
-                for item, one in zip(some, rendered, strict=True)
-                if stored.get(item.external_id) != one.fingerprint or self._unchanged_too
-            ]
-            kept = [one.kept(item.payload, volatile, item.fault) for item, one in other]
-            made = self._map(mapping, [item for item, _ in other])
-            new: list[Fresh] = []
-            for (item, one), body, document in zip(other, kept, made, strict=True):
-                fresh = Fresh(item, one.fingerprint, body, document)
-                if item.external_id in stored:
-                    changed[item.external_id] = fresh
-                else:
-                    new.append(fresh)
-            part.forming.new(new)
-        part.forming.write()
+        new: list[Received] = []
+        changed: list[Received] = []
+        for item in items.values():
+            one = render_raw(item.payload, volatile, item.parent)
+            if stored.get(item.external_id) == one.fingerprint and not self._unchanged_too:
+                continue
+            received = Received(item, one.fingerprint, one.kept(item.payload, volatile, item.fault))
+            (changed if item.external_id in stored else new).append(received)
+        if new:
+            job = Job(entity, prepared.at, new)
+            part.forming.append((self._form(job), [one.kept for one in new]))
         if changed:
-            known = raw.known(self._link.name, entity, list(changed))
-            part.known += [(fresh, known[external_id]) for external_id, fresh in changed.items()]
-
-    def _map(self, mapping: Mapping, items: Sequence[RawItem]) -> list[Any]:
-        """The canonical records in the order of the items, or why there is none."""
-        mapped = [self._applied(mapping, item) for item in items]
-        return [one if isinstance(one, MappingError) else _validated(mapping, one) for one in mapped]
-
-    def _applied(self, mapping: Mapping, item: RawItem) -> Any:
-        if item.fault is not None:
-            hint = "Correct it at its source: it is read again from there."
-            return MappingError(item.fault, hint=hint, code="unreadable")
-        try:
-            return mapping.apply(item.payload, self._context, parent=item.parent)
-        except MappingError as error:
-            return error
+            known = raw.known(self._link.name, entity, [one.item.external_id for one in changed])
+            made = self._former.made(entity, changed)
+            part.known += [(fresh, known[fresh.received.item.external_id]) for fresh in made]
 
     def store(self, prepared: Prepared) -> None:
         """Stores a prepared batch in one transaction: rows, bindings, deliveries, marks, and what came with it."""
@@ -235,29 +216,25 @@ class Lander:
         self, session: Session, batch: _Batch, entity: EntityName, part: _Part, formed_at: datetime, now: datetime
     ) -> None:
         counts = self._report.entities[entity]
-        formed = part.forming
-        fresh = len(formed.changed) + len(formed.parked) + len(part.known)
         counts.considered += part.considered
-        counts.unchanged += part.considered - fresh
+        counts.unchanged += part.considered - len(part.known) - sum(len(kept) for _, kept in part.forming)
         if part.written_to:
-            other = {fresh.item.external_id for fresh, _ in part.known}
+            other = {fresh.received.item.external_id for fresh, _ in part.known}
             same = [external_id for external_id in part.written_to if external_id not in other]
             Publications(session).read_as_before(self._link.name, entity, same, self._began)
-        if not fresh:
+        if not part.forming and not part.known:
             return
         self._keep_mapping(session, entity, now)
         self._ensure_partition(batch, formed_at)
-        formed.seal()
-        part.copies.hand_over(session)
-        changed, parked = formed.changed, formed.parked
-        rewritten = {f.item.external_id: k.record_id for f, k in part.known if k.record_id is not None}
+        changed, parked = self._store_new(session, batch, part, formed_at)
+        rewritten = {f.received.item.external_id: k.record_id for f, k in part.known if k.record_id is not None}
         echoes = Echoes(self._hub, self._link, session, entity, rewritten)
         if part.known:
             self._ensure_partition(batch, now)
             more = Forming(self._hub, self._link, session, entity, now)
             more.known(part.known)
             more.finish()
-            more.seal()
+            self._seal(batch, more.heads, more.kept, now)
             echoes.remember(more.changed, now)
             changed, parked = [*changed, *more.changed], [*parked, *more.parked]
             if more.retried:
@@ -271,6 +248,33 @@ class Lander:
         if entity in _MOVES_STOCK:
             for target in self._hub.shows_stock:
                 batch.dirty.mark(stock_mark(target), [c.record_id for c in changed], now)
+
+    def _store_new(
+        self, session: Session, batch: _Batch, part: _Part, at: datetime
+    ) -> tuple[list[Changed], list[Parked]]:
+        """Stores the rows of what is new, and its payloads, a table after the other."""
+        texts: CopyText = {}
+        heads: list[tuple[UUID, int]] = []
+        changed: list[Changed] = []
+        parked: list[Parked] = []
+        for form, _ in part.forming:
+            formed = form()
+            for statement, portions in formed.texts.items():
+                texts.setdefault(statement, []).extend(portions)
+            heads += formed.heads
+            changed += formed.changed
+            parked += formed.parked
+        self._seal(batch, heads, [one for _, kept in part.forming for one in kept], at)
+        for statement, portions in texts.items():
+            # In one piece: for each, the thread gives Python's lock away, and another one keeps it for milliseconds.
+            session.send(statement, (b"".join(portions),))
+        return changed, parked
+
+    def _seal(self, batch: _Batch, heads: list[tuple[UUID, int]], kept: list[bytes], at: datetime) -> None:
+        """Stores payloads, sealed."""
+        key_id, bodies = self._hub.vault.seal(kept, at)
+        stamp = at.isoformat()  # written once, not once a row
+        batch.raw.payloads([(*head, stamp, key_id, body) for head, body in zip(heads, bodies, strict=True)])
 
     def _keep_mapping(self, session: Session, entity: EntityName, now: datetime) -> None:
         mapping = self._hub.mapping(self._link.manifest.key, entity, "in")
@@ -508,13 +512,6 @@ class Lander:
         if self._partition != month:
             batch.raw.ensure_partition(now)
             self._partition = month
-
-
-def _validated(mapping: Mapping, mapped: dict[str, Any]) -> Any:
-    try:
-        return mapping.validated(mapped)
-    except MappingError as error:
-        return error
 
 
 #: What changes how many units may be offered.

@@ -8,7 +8,7 @@ a record that changes during the read is seen by the next run.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -131,8 +131,10 @@ def _pull(
         lander.add(prepared, pending)
         yield lander.finish(prepared, window.close)
 
-    for _ in hub.ports.tasks.one_behind(lander.store, batches()):
-        pass
+    # Later reads bring little that is new, and the process that helps is not made for it.
+    with lander.beside() if cursor.watermark is None else nullcontext():
+        for _ in hub.ports.tasks.one_behind(lander.store, batches()):
+            pass
 
 
 class _Window:

@@ -47,6 +47,17 @@ class Tasks(Protocol):
         """
         ...
 
+    def apart(
+        self, work: Callable[[T], R], *, begin: Callable[[], None]
+    ) -> AbstractContextManager[Callable[[T], Callable[[], R]]]:
+        """In the block, what it gives takes an item for `work` at once, and returns what waits for its result.
+
+        `work` may be done in another process, a copy of this one from the beginning of the block in which `begin` is
+        called first: it must need nothing but its item, change nothing, and what it takes and returns must be fit for
+        `pickle`. So it can be done again, too. What it raises is raised to who waits for the result, or at once.
+        """
+        ...
+
     def slots(self, count: int) -> AbstractContextManager[object]:
         """A block that at most `count` of these tasks are in at once; the others wait. May be entered again and again.
 

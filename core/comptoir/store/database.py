@@ -6,6 +6,7 @@ spans a remote call.
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -18,12 +19,44 @@ from comptoir.errors import ComptoirError, DatabaseUnavailable, StorageFull
 from comptoir.store.copying import OPTIONS, Row, writer
 from comptoir.store.schema import plain_url, unavailable
 
-__all__ = ["Copies", "Copying", "Database", "Row", "Session", "lock_key"]
+__all__ = ["Copies", "CopyText", "Copying", "Database", "Row", "Session", "lock_key"]
 
 #: Rows written as one text: it exists up to three times while it is sent.
 _COPIED_AT_ONCE = 200
-#: How rows are copied, by table and columns: the statement, and what writes the rows.
-Copying = dict[tuple[str, str], tuple[bytes, Callable[[Sequence[Row]], str]]]
+#: Rows as text, in portions, by the statement that copies them.
+CopyText = dict[bytes, list[bytes]]
+_TYPES = (
+    "select c.relname, a.attname, format_type(a.atttypid, null) "
+    "from pg_attribute a join pg_class c on c.oid = a.attrelid "
+    "where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition "
+    "and a.attnum > 0 and not a.attisdropped"
+)
+
+
+class Copying:
+    """How rows are copied, by table and columns. The types of the columns are asked for once, of all tables."""
+
+    def __init__(self) -> None:
+        self._types: dict[str, dict[str, str]] = {}
+        self._ways: dict[tuple[str, str], tuple[bytes, Callable[[Sequence[Row]], str]]] = {}
+
+    def learn(self, session: Session) -> None:
+        """Asks the database for the types, unless they are known."""
+        if not self._types:
+            for table, column, kind in session.rows(_TYPES):
+                self._types.setdefault(table, {})[column] = kind
+
+    def written(self, table: str, columns: str, rows: Sequence[Row]) -> tuple[bytes, Iterator[bytes]]:
+        """The statement that copies the rows, and their text in portions that are made when their turn comes."""
+        found = self._ways.get((table, columns))
+        if found is None:
+            types = self._types[table]
+            write = writer(tuple(types[name] for name in columns.split(", ")))
+            statement = f"copy {table} ({columns}) from stdin {OPTIONS}".encode()
+            found = self._ways[table, columns] = statement, write
+        statement, write = found
+        starts = range(0, len(rows), _COPIED_AT_ONCE)
+        return statement, (write(rows[start : start + _COPIED_AT_ONCE]).encode() for start in starts)
 
 
 class Session:
@@ -57,36 +90,14 @@ class Session:
     def copy(self, table: str, columns: str, rows: Sequence[Row]) -> None:
         """Bulk insert by COPY; `table` and `columns` are ours, never input."""
         if rows:
-            statement, portions = self.written(table, columns, rows)
-            self.send(statement, portions)
-
-    def written(self, table: str, columns: str, rows: Sequence[Row]) -> tuple[bytes, Iterator[bytes]]:
-        """The statement that copies the rows, and their text in portions that are made when their turn comes."""
-        found = self._copying.get((table, columns))
-        if found is None:
-            types = self._column_types(table)
-            write = writer(tuple(types[name] for name in columns.split(", ")))
-            statement = f"copy {table} ({columns}) from stdin {OPTIONS}".encode()
-            found = self._copying[table, columns] = statement, write
-        statement, write = found
-        starts = range(0, len(rows), _COPIED_AT_ONCE)
-        return statement, (write(rows[start : start + _COPIED_AT_ONCE]).encode() for start in starts)
+            self._copying.learn(self)
+            self.send(*self._copying.written(table, columns, rows))
 
     def send(self, statement: bytes, portions: Iterable[bytes]) -> None:
-        """Runs a COPY with what `written` made."""
+        """Runs a COPY with text that was written before."""
         with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
             for portion in portions:
                 copy.write(portion)
-
-    def _column_types(self, table: str) -> dict[str, str]:
-        """What the database says of a table's columns."""
-        return dict(
-            self.rows(
-                "select attname, format_type(atttypid, null) from pg_attribute "
-                "where attrelid = %s::regclass and attnum > 0 and not attisdropped",
-                (table,),
-            )
-        )
 
     def transaction(self) -> AbstractContextManager[psycopg.Transaction]:
         """A transaction (a savepoint inside another)."""
@@ -110,27 +121,22 @@ class Session:
 
 
 class Copies(Session):
-    """Stands where a repository expects a session: what it copies is written out now, and sent in a later transaction.
+    """Stands where a repository expects a session: what it copies is written out, and sent in a later transaction.
 
-    So rows can be formed beside the transaction before. Reads are those of the session that it was made of.
+    So rows can be formed beside the transaction before, in another process too. It reads nothing: it has no connection.
     """
 
-    def __init__(self, reader: Session) -> None:
-        super().__init__(reader._connection, reader._copying)
-        self._held: dict[bytes, list[bytes]] = {}
+    def __init__(self, copying: Copying) -> None:
+        """`copying` has learned the types."""
+        self._copying = copying
+        #: The text of the rows by the statement that copies it.
+        self.texts: CopyText = {}
 
     def copy(self, table: str, columns: str, rows: Sequence[Row]) -> None:
         """Writes the rows out and keeps the text."""
         if rows:
-            statement, portions = self.written(table, columns, rows)
-            self._held.setdefault(statement, []).extend(portions)
-
-    def hand_over(self, session: Session) -> None:
-        """Sends everything that was copied, a table after the other, and forgets it."""
-        for statement, portions in self._held.items():
-            # In one piece: for each, the thread gives Python's lock away, and another one keeps it for milliseconds.
-            session.send(statement, (b"".join(portions),))
-        self._held.clear()
+            statement, portions = self._copying.written(table, columns, rows)
+            self.texts.setdefault(statement, []).extend(portions)
 
 
 def lock_key(name: str) -> tuple[int, int]:
@@ -154,7 +160,7 @@ class Database:
         self._durable = durable
         self._connection: psycopg.Connection[Row] | None = None
         self._reading: psycopg.Connection[Row] | None = None
-        self._copying: Copying = {}
+        self._copying = Copying()
 
     def session(self) -> Session:
         """The open session. Raises DatabaseUnavailable."""
@@ -167,6 +173,18 @@ class Database:
         if self._reading is None or self._reading.closed:
             self._reading = self._connect()
         return Session(self._reading, self._copying)
+
+    def copying(self) -> Copying:
+        """How rows are copied, for who writes them out without a session."""
+        self._copying.learn(self.reader())
+        return self._copying
+
+    def leave_to_parent(self) -> None:
+        """In a forked process: the connections are the parent's, and end with it alone; a later use opens new ones."""
+        for connection in (self._connection, self._reading):
+            if connection is not None and not connection.closed:
+                os.close(connection.fileno())
+        self._connection = self._reading = None
 
     def _connect(self) -> psycopg.Connection[Row]:
         try:

@@ -40,7 +40,7 @@ class Connections:
         self._lock_timeout = lock_timeout
         self._free: list[psycopg.Connection[Row]] = []
         #: How rows are copied into which table: the same for all.
-        self.copying: Copying = {}
+        self.copying = Copying()
         #: What time each connection was told it is, by the connection's own number.
         self.told: dict[int, object] = {}
         #: How many locks each connection's session holds, by the connection's own number.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -84,6 +84,17 @@ class InlineTasks:
     def one_behind(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         """Results in the order of `items`; nothing runs beside anything."""
         return map(work, items)
+
+    @contextmanager
+    def apart(self, work: Callable[[T], R], *, begin: Callable[[], None]) -> Iterator[Callable[[T], Callable[[], R]]]:
+        """Each result when it is asked for, in this process."""
+        del begin
+
+        def at_once(item: T) -> Callable[[], R]:
+            result = work(item)
+            return lambda: result
+
+        yield at_once
 
     def slots(self, count: int) -> AbstractContextManager[object]:
         """A block that is entered by one at a time. Entering more than `count` deep is an AssertionError: for ever
