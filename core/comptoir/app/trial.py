@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 from comptoir.engine.counts import RunReport
+from comptoir.engine.fingerprint import kept_item
 from comptoir.engine.hub import Hub, Link
 from comptoir.errors import ConfigError, MappingError
 from comptoir.mapping import Mapping
@@ -136,8 +135,7 @@ def stored_records(
     for external_id, state, modified_at, key, body in rows:
         if mapped_only and state != "mapped":
             continue
-        data: dict[str, Any] = orjson.loads(hub.vault.unseal(key, body))
-        yield RawItem(entity, external_id, data["payload"], modified_at, data.get("parent"))
+        yield kept_item(entity, external_id, modified_at, hub.vault.unseal(key, body))
 
 
 def _mapped(mapping: Mapping, item: RawItem, context: dict[str, Any]) -> tuple[Canonical | None, str | None]:

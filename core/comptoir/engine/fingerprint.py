@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
 
-__all__ = ["Rendered", "fingerprint", "render_raw"]
+from comptoir.model.refs import EntityName
+from comptoir.sdk.protocols import RawItem
+
+__all__ = ["Rendered", "fingerprint", "kept_item", "render_raw"]
 
 #: HASHLIB_GIL_MINSIZE of CPython is 2048.
 _HASHED_WITH_LOCK = 2047
@@ -49,6 +53,12 @@ def render_raw(payload: Mapping[str, Any], volatile: frozenset[str], parent: Any
         above = orjson.dumps(parent, option=orjson.OPT_SORT_KEYS)
         _feed(digest, above)
     return Rendered(digest.digest(), written, above)
+
+
+def kept_item(entity: EntityName, external_id: str, modified_at: datetime | None, kept: bytes) -> RawItem:
+    """The record of which `Rendered.kept` was kept."""
+    said: dict[str, Any] = orjson.loads(kept)
+    return RawItem(entity, external_id, said["payload"], modified_at, said.get("parent"), said.get("fault"))
 
 
 def fingerprint(payload: Mapping[str, Any], volatile: frozenset[str], parent: Any = None) -> bytes:

@@ -13,9 +13,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import orjson
-
 from comptoir.domain.totals import compute_totals
+from comptoir.engine.fingerprint import kept_item
 from comptoir.engine.hub import Hub, Link
 from comptoir.engine.policies import gate, is_before_cutover
 from comptoir.errors import MappingError
@@ -88,12 +87,15 @@ class Job:
 
 
 def _job_of_kept(entity: str, at: datetime, kept: list[tuple[str, datetime | None, bytes, bytes]]) -> Job:
-    name, records = EntityName(entity), []
-    for external_id, modified_at, fingerprint, body in kept:
-        said = orjson.loads(body)
-        item = RawItem(name, external_id, said["payload"], modified_at, said.get("parent"), said.get("fault"))
-        records.append(Received(item, fingerprint, body))
-    return Job(name, at, records)
+    name = EntityName(entity)
+    return Job(
+        name,
+        at,
+        [
+            Received(kept_item(name, external_id, modified_at, body), fingerprint, body)
+            for external_id, modified_at, fingerprint, body in kept
+        ],
+    )
 
 
 @dataclass(frozen=True, slots=True)

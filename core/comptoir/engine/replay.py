@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-import orjson
-
 from comptoir.engine.counts import RunReport
+from comptoir.engine.fingerprint import kept_item
 from comptoir.engine.hub import Hub, Link
 from comptoir.engine.land import Lander
 from comptoir.errors import ConfigError
@@ -40,14 +37,7 @@ def raw_payload(hub: Hub, connection: str, entity: EntityName, external_id: str)
             hint="Pull it again: comptoir run ROUTE --full",
             code="no_raw",
         )
-    return _unsealed(hub, entity, external_id, found[1], *sealed)
-
-
-def _unsealed(
-    hub: Hub, entity: EntityName, external_id: str, modified_at: datetime | None, key: str, body: bytes
-) -> RawItem:
-    data: dict[str, Any] = orjson.loads(hub.vault.unseal(key, body))
-    return RawItem(entity, external_id, data["payload"], modified_at, data.get("parent"), data.get("fault"))
+    return kept_item(entity, external_id, found[1], hub.vault.unseal(*sealed))
 
 
 def map_again(hub: Hub, link: Link, entity: EntityName, report: RunReport) -> int:
@@ -63,7 +53,11 @@ def map_again(hub: Hub, link: Link, entity: EntityName, report: RunReport) -> in
     while True:
         with hub.database.transaction() as session:
             rows = RawRecords(session).mapped_otherwise(link.name, entity, mapping.hash, after=after, limit=_BATCH)
-        items = [_unsealed(hub, entity, row[1], row[2], row[3], row[4]) for row in rows if row[3] is not None]
+        items = [
+            kept_item(entity, external_id, modified_at, hub.vault.unseal(key, body))
+            for _, external_id, modified_at, key, body in rows
+            if key is not None
+        ]
         dropped += len(rows) - len(items)
         lander.land(items)
         if len(rows) < _BATCH:
