@@ -1,4 +1,4 @@
-"""A first import is formed by a second process: the store holds what it holds without it, and a death frees everything."""
+"""A first import is formed by a second process: the store is the same without it, and a death frees everything."""
 
 from __future__ import annotations
 
