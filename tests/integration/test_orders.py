@@ -421,3 +421,16 @@ def test_a_run_that_found_nothing_says_why(merchant: Merchant) -> None:
     skipped = merchant.run().as_dict()
     assert skipped["skipped_because"] == {"not paid yet": 1}
     assert not any("nothing was considered" in note for note in skipped.get("notes", []))
+
+
+def test_progress_counts_what_the_shop_counts(merchant: Merchant) -> None:
+    """The refunds that come with the orders are none of the 30 that the shop has announced."""
+    shop = _shop(merchant)
+    for number in range(30):
+        made = request_json(shop, "POST", "/orders", simple_order())
+        if number % 3 == 0:
+            request_json(shop, "POST", f"/orders/{made['id']}/refunds", {"amount": "3.00", "api_refund": False})
+    steps: list[tuple[str, int, int | None]] = []
+    merchant.run(progress=lambda *step: steps.append(step))
+    assert {label for label, _, _ in steps} == {"boutique: order"}
+    assert (sum(count for _, count, _ in steps), steps[-1][2]) == (30, 30)

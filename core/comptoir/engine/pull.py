@@ -119,7 +119,7 @@ def _pull(
             pending.extend(page.items)
             window.note(page.items)
             if progress is not None:
-                progress(len(page.items), page.total)
+                progress(sum(item.entity is entity for item in page.items), page.total)
             full = len(prepared) + len(pending) >= hub.batch_records
             if full or len(pending) >= _PORTION:
                 lander.add(prepared, pending)
