@@ -119,7 +119,7 @@ def test_what_was_held_back_goes_out_with_its_correction(merchant: Merchant) -> 
     # Tried again as it is, it is refused again.
     assert all("queued again" in row["result"] for row in retry(merchant.config, None))
     assert deliver(merchant).entities[EntityName.JOURNAL_ENTRY].rejected == 2
-    today = datetime.now(UTC).date()
+    today = merchant.today
     assert redo(merchant.config, today - timedelta(days=400), today + timedelta(days=1)) == 2
     assert merchant.run("books").entities[EntityName.JOURNAL_ENTRY].rejected == 0
     # The altered sale, its reversal and the right one: the books hold what the orders say.
@@ -175,7 +175,7 @@ def test_a_period_that_was_closed_before_delivery_refuses_and_the_next_run_moves
 ) -> None:
     (number,) = sell(merchant)
     derived_only(merchant)
-    today = datetime.now(UTC).date()
+    today = merchant.today
     closed = today + timedelta(days=1)  # whatever the shop's zone says of today
     merchant.config.write_text(merchant.config.read_text() + LOCK.format(day=closed, rule=rule))
     assert deliver(merchant).entities[EntityName.JOURNAL_ENTRY].rejected == 2
@@ -201,7 +201,7 @@ def test_what_was_handed_over_stays_when_its_period_is_closed(merchant: Merchant
     merchant.run("books")
     lines = written(merchant)
     assert lines
-    closed = datetime.now(UTC).date() + timedelta(days=1)
+    closed = merchant.today + timedelta(days=1)
     merchant.config.write_text(merchant.config.read_text() + LOCK.format(day=closed, rule="today"))
     merchant.run("books", full=True)
     assert written(merchant) == lines
@@ -225,7 +225,7 @@ def test_an_export_leaves_out_what_does_not_add_up_and_says_so(merchant: Merchan
     ((case, cause, message),) = merchant.rows("select external_id, cause, message from quarantine where state = 'open'")
     assert (case, cause) == (bad, "unexplained_cent") and "0.01 EUR" in message
     # Booked anew, it is exported with its correction.
-    today = datetime.now(UTC).date()
+    today = merchant.today
     redo(merchant.config, today - timedelta(days=400), today + timedelta(days=1))
     merchant.run("books")
     assert merchant.value("select count(*) from quarantine where state = 'open' and target is null") == 0
@@ -236,7 +236,7 @@ def test_an_entry_that_was_altered_so_that_it_does_not_balance_is_told_and_not_r
     bad, _ = sell(merchant, 2)
     merchant.run("books")
     plant(merchant, PLANTED["unbalanced"][0].format(bad))
-    today = datetime.now(UTC).date()
+    today = merchant.today
     redo(merchant.config, today - timedelta(days=400), today + timedelta(days=1))
     counts = merchant.run("books").entities[EntityName.JOURNAL_ENTRY]
     assert (counts.quarantined, counts.unchanged, counts.changed) == (1, 1, 0)

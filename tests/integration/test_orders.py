@@ -185,7 +185,7 @@ def test_before_the_cutover_orders_are_kept_and_never_delivered(merchant: Mercha
 def test_a_later_refund_of_an_older_order_is_listed_for_the_opening_account(merchant: Merchant) -> None:
     shop = _shop(merchant)
     shop.seed_orders(12, days=3, until=shop.now - 5 * 86_400)
-    today = merchant.clock.now().date()
+    today = merchant.today
     merchant.edit_config('cutover = "2020-01-01"', f'cutover = "{today}"')
     assert merchant.run().main.reasons == {"before the cutover": 12}
     number = merchant.value("select external_id from sales_order where source_status = 'completed' limit 1")
@@ -378,7 +378,7 @@ def test_a_held_plan_goes_when_the_source_gets_a_cutover_and_older_orders_do_not
     shop.seed_orders(80, days=3, until=shop.now - 5 * 86_400)
     today = [str(request_json(shop, "POST", "/orders", simple_order())["id"]) for _ in range(3)]
     assert merchant.run().state is RunState.PLAN
-    day = merchant.clock.now().date()
+    day = merchant.today
     merchant.edit_config("[connections.boutique]\n", f'[connections.boutique]\ncutover = "{day}"\n')
     report = merchant.run()
     assert report.state is not RunState.PLAN

@@ -328,7 +328,7 @@ def test_the_accounts_of_providers_are_those_of_the_domain(merchant: Merchant) -
     merchant.run("books")
     drop(merchant, "passerelle", "versements_3.csv", text.replace("61,34", "61,00"))
     merchant.run("books")
-    today = datetime.now(UTC).date()
+    today = merchant.today
     with merchant.hub() as hub, hub.database.transaction() as session:
         state = Clearings(session).state("stripe", hub.accounts.providers["stripe"], today)
         ids = [row[0] for row in session.rows("select id from payout")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from importlib import resources
 from pathlib import Path
 
@@ -105,7 +105,7 @@ def test_who_goes_without_says_why(handed_over: tuple[Merchant, str], tmp_path: 
 
 def test_only_what_was_there_to_be_imported_is_recorded(handed_over: tuple[Merchant, str]) -> None:
     merchant, batch = handed_over
-    today = merchant.clock.now().date()
+    today = merchant.today
     with pytest.raises(ConfigError, match=r"no batch is called 'COMMANDES_999999\.CSV'"):
         record(merchant.config, "COMMANDES_999999.CSV", product="EBP", version="25")
     for day in (today - timedelta(days=3), today + timedelta(days=1)):
@@ -117,6 +117,20 @@ def test_only_what_was_there_to_be_imported_is_recorded(handed_over: tuple[Merch
     with pytest.raises(ConfigError, match="was withdrawn"):
         record(merchant.config, batch, product="EBP", version="25")
     assert not (merchant.folder / FILE).exists()
+
+
+@pytest.mark.parametrize(("hour", "day"), [("22:30", "2026-07-15"), ("21:30", "2026-07-14")])
+def test_the_day_of_an_import_is_the_companys(merchant: Merchant, hour: str, day: str) -> None:
+    """Who imports past midnight in Paris does it on the new day, whatever day it still is in UTC."""
+    merchant.clock = FakeClock(datetime.fromisoformat(f"2026-07-14T{hour}+00:00"))
+    request_json(merchant.shop(), "POST", "/orders", simple_order())
+    merchant.run()
+    (batch,) = list_batches(merchant.config)
+    tomorrow = date.fromisoformat(day) + timedelta(days=1)
+    with pytest.raises(ConfigError, match=f"The file was written on {day}, and today is {day}"):
+        record(merchant.config, str(batch.id), product="EBP", version="25", on=tomorrow, ports=merchant.ports())
+    kept = record(merchant.config, str(batch.id), product="EBP", version="25", ports=merchant.ports())
+    assert str(kept.on) == day
 
 
 def test_a_profile_of_ones_own_travels_and_its_witness_counts(

@@ -7,9 +7,11 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 import psycopg
 
@@ -19,7 +21,7 @@ from comptoir.engine.counts import RunReport
 from comptoir.engine.hub import Hub
 from comptoir.engine.ports import Ports
 from comptoir.errors import TransientError
-from comptoir.sdk import Credentials, HttpRequest, HttpResponse
+from comptoir.sdk import Clock, Credentials, HttpRequest, HttpResponse
 from comptoir_woocommerce.sandbox import SandboxTransport, ServerClock, WooCommerceSandbox
 
 CONFIG = """\
@@ -113,10 +115,15 @@ class Merchant:
         self.config.write_text(config, encoding="utf-8")
         self.exchange = folder / "exchange" / "ebp"
         self.exchange.mkdir(parents=True, exist_ok=True)
-        self.clock = _NoWaiting()
+        self.clock: Clock = _NoWaiting()
         self.shops: dict[str, WooCommerceSandbox] = {}
         #: True once a test serves its shops over real sockets.
         self.over_http = False
+
+    @property
+    def today(self) -> date:
+        """The day that it is in the company's books: past midnight there it may still be yesterday in UTC."""
+        return self.clock.now().astimezone(ZoneInfo("Europe/Paris")).date()
 
     def shop(self, name: str = "boutique", **settings: Any) -> WooCommerceSandbox:
         """Adds a sandbox shop under a connection's name."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -145,13 +146,13 @@ def record(
     installation = check_installation(config)
     with open_installation(installation, ports=ports) as hub:
         found = find_batch(hub, batch)
-        today = hub.ports.clock.now().date()
+        today, written = hub.today, found.written_at.astimezone(ZoneInfo(hub.company.time_zone)).date()
         day = on or today
         if found.state == "withdrawn":
             raise ConfigError(f"the batch {batch} was withdrawn: nobody was to import it", code="withdrawn")
-        if not found.written_at.date() <= day <= today:
+        if not written <= day <= today:
             raise ConfigError(
-                f"an import on {day}? The file was written on {found.written_at:%Y-%m-%d}, and today is {today}",
+                f"an import on {day}? The file was written on {written}, and today is {today}",
                 code="usage",
             )
         states = [
@@ -180,7 +181,7 @@ def waive(
         known = ", ".join(installation.settings.connections)
         raise ConfigError(f"there is no connection {name!r}; configured: {known}", code="not_found")
     with open_installation(installation, ports=ports) as hub:
-        today = hub.ports.clock.now().date()
+        today = hub.today
         owed = [s.layout for s in states_of(installation, name, hub.ports) if s.asked]
     if not owed:
         raise ConfigError(f"{name} owes no trial import", hint="comptoir trial list", code="not_found")
