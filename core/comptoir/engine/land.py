@@ -46,6 +46,7 @@ class _Part:
 
     #: What gives the rows of a job when it is done, and what is kept of its records.
     forming: list[tuple[Callable[[], Formed], list[bytes]]] = field(default_factory=list)
+    formed: list[Formed] = field(default_factory=list)
     considered: int = 0
     known: list[tuple[Fresh, KnownRaw]] = field(default_factory=list)
     #: The external ids of all records, where values are written into them.
@@ -70,6 +71,11 @@ class Prepared:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def wait(self) -> None:
+        """Until everything is formed."""
+        for part in self.parts.values():
+            part.formed = [form() for form, _ in part.forming]
 
 
 @dataclass(slots=True)
@@ -187,6 +193,7 @@ class Lander:
 
     def store(self, prepared: Prepared) -> None:
         """Stores a prepared batch in one transaction: rows, bindings, deliveries, marks, and what came with it."""
+        prepared.wait()  # before the transaction, in which nobody is waited for
         now = self._clock.now()
         with self._hub.database.transaction() as session:
             batch = _Batch(
@@ -203,6 +210,7 @@ class Lander:
             if prepared.late:
                 late = Prepared(session, now, frozenset())
                 self.add(late, prepared.late)
+                late.wait()
                 self._store_parts(session, batch, self.finish(late), now)
             if prepared.also is not None:
                 prepared.also(session, now)
@@ -257,8 +265,7 @@ class Lander:
         heads: list[tuple[UUID, int]] = []
         changed: list[Changed] = []
         parked: list[Parked] = []
-        for form, _ in part.forming:
-            formed = form()
+        for formed in part.formed:
             for statement, portions in formed.texts.items():
                 texts.setdefault(statement, []).extend(portions)
             heads += formed.heads

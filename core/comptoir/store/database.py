@@ -176,7 +176,8 @@ class Database:
 
     def copying(self) -> Copying:
         """How rows are copied, for who writes them out without a session."""
-        self._copying.learn(self.reader())
+        with self.errors():
+            self._copying.learn(self.reader())
         return self._copying
 
     def leave_to_parent(self) -> None:
