@@ -162,6 +162,8 @@ class Day(Town):
         with screen.step("The next run of each route looks after the webhooks") as said:
             self._round(["orders", "books"])
             states = [state for shop in merchant.shops for state in merchant.webhooks(shop).values()]
+            # A run says what it did when it has ended, and it may have been another one than those of this round.
+            self._within(lambda: len(self._store.mended(since)) >= len(off), _RUN_SECONDS)
             mended = self._store.mended(since)
             again = series.burst(2)
             said.text = f"{len(mended)} webhooks were mended, and bring orders again."
